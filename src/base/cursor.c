@@ -1,0 +1,82 @@
+#include "base/cursor.h"
+
+static void write_digits(struct writer *w, uint64_t v, unsigned base)
+{
+	char   digits[20];
+	size_t n = sizeof(digits);
+
+	do {
+		digits[--n] = "0123456789abcdef"[v % base];
+		v /= base;
+	} while (v != 0);
+	write_bytes(w, digits + n, sizeof(digits) - n);
+}
+
+void write_u64(struct writer *w, uint64_t v)
+{
+	write_digits(w, v, 10);
+}
+
+void write_hex(struct writer *w, uint64_t v)
+{
+	write_digits(w, v, 16);
+}
+
+static void write_u_escape(struct writer *w, unsigned char c)
+{
+	const char *hex = "0123456789abcdef";
+	char        esc[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+
+	write_bytes(w, esc, sizeof(esc));
+}
+
+/* Bytes above 0x7e are written as escapes of their Latin-1 value: always valid JSON, never a guess. */
+void write_json_string(struct writer *w, struct str s)
+{
+	write_char(w, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+
+		if (c == '"' || c == '\\') {
+			write_char(w, '\\');
+			write_char(w, (char)c);
+		} else if (c < 0x20 || c > 0x7e) {
+			write_u_escape(w, c);
+		} else {
+			write_char(w, (char)c);
+		}
+	}
+	write_char(w, '"');
+}
+
+uint8_t read_u8(struct reader *r)
+{
+	struct str s = read_bytes(r, 1);
+
+	return s.len == 1 ? (uint8_t)s.ptr[0] : 0;
+}
+
+static uint64_t read_be(struct reader *r, size_t n)
+{
+	struct str s = read_bytes(r, n);
+	uint64_t   v = 0;
+
+	for (size_t i = 0; i < s.len; i++)
+		v = v << 8 | (unsigned char)s.ptr[i];
+	return v;
+}
+
+uint16_t read_u16(struct reader *r)
+{
+	return (uint16_t)read_be(r, 2);
+}
+
+uint32_t read_u32(struct reader *r)
+{
+	return (uint32_t)read_be(r, 4);
+}
+
+uint64_t read_u64(struct reader *r)
+{
+	return read_be(r, 8);
+}

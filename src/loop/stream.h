@@ -1,0 +1,102 @@
+/*
+ * stream.h - a two-way byte stream with back-pressure, whatever carries it.
+ *
+ * TCP and unix sockets (socket.h), TLS over any stream (net/tls.h), later streams of a link: all are
+ * this. The owner gets one callback, wake, meaning "look again": new bytes may be in
+ * stream_peek(), stream_room() may have become positive, stream_ended() may have changed. Owners
+ * therefore have one pump function that moves what can be moved, and need not know why it ran.
+ *
+ * Reading stops by itself when the owner does not consume (bounded buffer); writing is bounded by the
+ * owner obeying stream_room(). An idle stream holds no buffers.
+ */
+#ifndef LOOP_STREAM_H
+#define LOOP_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct stream;
+
+/* Called from the loop only, never from inside a stream_* call. */
+typedef void stream_wake_fn(void *arg);
+
+enum {
+	STREAM_RX_MAX = 16 * 1024, /* waiting bytes at most, per stream */
+	STREAM_TX_MAX = 48 * 1024, /* queued output above which room is 0 */
+};
+
+struct stream_ops {
+	struct str (*peek)(struct stream *s);
+	void (*consume)(struct stream *s, size_t n);
+	size_t (*room)(const struct stream *s);
+	enum err (*write)(struct stream *s, struct str bytes);
+	void (*shutdown)(struct stream *s);
+	void (*close)(struct stream *s);
+};
+
+struct stream { /* first member of every implementation */
+	const struct stream_ops *ops;
+	stream_wake_fn          *wake;
+	void                    *arg;
+	enum err                 end; /* ERR_OK while the peer may still send */
+};
+
+static inline void stream_own(struct stream *s, stream_wake_fn *wake, void *arg)
+{
+	s->wake = wake;
+	s->arg = arg;
+}
+
+/*
+ * The bytes waiting, contiguous; empty when none. After stream_consume() a further call may
+ * show more (a TLS record being opened), so owners loop until it is empty or nothing more can be
+ * done. Valid until the next call on this stream or return to the loop.
+ */
+static inline struct str stream_peek(struct stream *s)
+{
+	return s->ops->peek(s);
+}
+
+static inline void stream_consume(struct stream *s, size_t n)
+{
+	s->ops->consume(s, n);
+}
+
+/* ERR_OK: open.  ERR_EOF: the peer ended in good order (TLS: with close_notify).  Else why it broke.
+   May be set while bytes still wait in stream_peek(); a broken stream takes no more output. */
+static inline enum err stream_ended(const struct stream *s)
+{
+	return s->end;
+}
+
+/* Bytes of output the owner may add now. 0: wait for wake. */
+static inline size_t stream_room(const struct stream *s)
+{
+	return s->ops->room(s);
+}
+
+/*
+ * Queues all of bytes and starts sending. Owners ask for room first; a small message (an error
+ * answer) may exceed it. ERR_NOMEM, or the stream's end if it is broken.
+ */
+static inline enum err stream_write(struct stream *s, struct str bytes)
+{
+	return s->ops->write(s, bytes);
+}
+
+/* After what is queued: the end of our side (TCP FIN, TLS close_notify then FIN). Reading goes on. */
+static inline void stream_shutdown(struct stream *s)
+{
+	s->ops->shutdown(s);
+}
+
+/* Lets go at once: queued output is dropped, no callback follows, s is gone. */
+static inline void stream_close(struct stream *s)
+{
+	s->ops->close(s);
+}
+
+#endif
