@@ -57,3 +57,20 @@ version_number() {
 	IFS=. read -r a b c <<<"${1%%[-~+]*}"
 	printf '%d%02d%02d\n' "${a:-0}" "${b:-0}" "${c:-0}"
 }
+
+# build_preset NAME [TARGET...]: configures on first use, then builds what has changed
+build_preset() {
+	local preset=$1
+	local dir=build/$preset
+	shift
+	mkdir -p "$dir"
+	(
+		flock 8
+		if [ ! -e "$dir/build.ninja" ]; then
+			say "configuring $dir"
+			cmake --preset "$preset" >"$dir/configure.log" 2>&1 ||
+				{ cat "$dir/configure.log" >&2; exit 1; }
+		fi
+		cmake --build "$dir" -j "$jobs" ${1:+--target "$@"}
+	) 8>"$dir.lock"
+}
