@@ -2,6 +2,7 @@
 # With kconfiglib the files are checked against Kconfig; without it they are taken
 # as they are, which is why default.config is complete.
 
+option(DOORSTEP_KCONFIGLIB "Check the configuration with kconfiglib where it is installed" ON)
 set(doorstep_config_dir ${CMAKE_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${doorstep_config_dir})
 
@@ -15,7 +16,11 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
 
 # where the system's Python has kconfiglib, the one found first in PATH may not
 set(config_done FALSE)
-foreach(python python3 /usr/bin/python3)
+set(pythons "")
+if(DOORSTEP_KCONFIGLIB)
+	set(pythons python3 /usr/bin/python3)
+endif()
+foreach(python ${pythons})
 	execute_process(
 		COMMAND ${python} scripts/kconfig.py ${doorstep_config_dir}/new ${config_files}
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
@@ -51,7 +56,7 @@ if(config_done)
 	read_config(config_names ${doorstep_config_dir}/new/config)
 	configure_file(${doorstep_config_dir}/new/config.h ${doorstep_config_dir}/config.h COPYONLY)
 else()
-	message(STATUS "kconfiglib is missing: ${DOORSTEP_CONFIG} taken unchecked")
+	message(STATUS "no kconfiglib: ${DOORSTEP_CONFIG} taken unchecked")
 	read_config(config_names ${config_files})
 	set(header "")
 	foreach(name ${config_names})

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void run_file(const char *path, size_t size)
 {
-	FILE *file = fopen(path, "rb");
+	FILE    *file = fopen(path, "rb");
 	uint8_t *data = malloc(size ? size : 1);
 
 	if (!file || !data || fread(data, 1, size, file) != size) {
@@ -34,16 +34,16 @@ static void run_file(const char *path, size_t size)
 /* Runs the files of one folder, not of folders in it; returns how many. */
 static size_t run_folder(const char *path)
 {
-	DIR *folder = opendir(path);
+	DIR           *folder = opendir(path);
 	struct dirent *entry;
-	size_t count = 0;
+	size_t         count = 0;
 
 	if (!folder) {
 		perror(path);
 		exit(1);
 	}
 	while ((entry = readdir(folder)) != NULL) {
-		char name[4096];
+		char        name[4096];
 		struct stat st;
 
 		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
