@@ -327,7 +327,7 @@ static struct address masked(const struct address *a, unsigned bits)
 	return m;
 }
 
-enum err address_range_parse(struct str text, struct address_range *out)
+enum err address_parse_cidr(struct str text, struct cidr *out)
 {
 	size_t         slash = str_find(text, '/');
 	struct str     digits = str_from(text, slash + 1);
@@ -348,18 +348,18 @@ enum err address_range_parse(struct str text, struct address_range *out)
 	m = masked(&a, (unsigned)bits);
 	if (!address_same_ip(&a, &m))
 		return ERR_RANGE;
-	*out = (struct address_range){ a, (uint8_t)bits };
+	*out = (struct cidr){ a, (uint8_t)bits };
 	return ERR_OK;
 }
 
-bool address_in_range(const struct address *a, const struct address_range *r)
+bool address_in_cidr(const struct address *a, const struct cidr *r)
 {
 	struct address m = masked(a, r->bits);
 
 	return address_same_ip(&m, &r->base);
 }
 
-void address_range_write(struct writer *w, const struct address_range *r)
+void address_write_cidr(struct writer *w, const struct cidr *r)
 {
 	address_write_ip(w, &r->base);
 	write_char(w, '/');

@@ -60,8 +60,8 @@ void address_write(struct writer *w, const struct address *a);
 const char *address_ip_text(const struct address *a, char out[ADDRESS_TEXT_SIZE]);
 const char *address_text(const struct address *a, char out[ADDRESS_TEXT_SIZE]);
 
-/* All addresses whose first bits equal those of base. */
-struct address_range {
+/* A range: all addresses whose first bits equal those of base. */
+struct cidr {
 	struct address base; /* bits behind the prefix are 0, port is 0 */
 	uint8_t        bits; /* 0..32 or 0..128 */
 };
@@ -71,8 +71,8 @@ struct address_range {
  * refused, because they are a slip more often than a wish.
  * ERR_SYNTAX, ERR_RANGE (prefix too long, host bits, dotted part).
  */
-enum err address_range_parse(struct str text, struct address_range *out);
-bool     address_in_range(const struct address *a, const struct address_range *r);
-void     address_range_write(struct writer *w, const struct address_range *r);
+enum err address_parse_cidr(struct str text, struct cidr *out);
+bool     address_in_cidr(const struct address *a, const struct cidr *r);
+void     address_write_cidr(struct writer *w, const struct cidr *r);
 
 #endif
