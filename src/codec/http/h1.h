@@ -48,6 +48,7 @@ struct h1_head_parser {
 	unsigned         empty_lines; /* skipped before a request line (at most 1, RFC 9112 2.2) */
 	bool             have_first;  /* request or status line has been read */
 	uint16_t         first_at, first_len;
+	uint16_t         method_len, target_len; /* requests: parts of the first line */
 	size_t           slot_count;
 	struct h1_slot   slots[H1_FIELDS_MAX];
 	struct h1_fault  fault;      /* set with ERR_SYNTAX */
@@ -68,7 +69,15 @@ enum err h1_head_feed(struct h1_head_parser *p, struct str bytes);
  *             name contains an underscore are left out.
  *   method    responses: the method of the request being answered (HEAD and CONNECT have no body);
  *             requests: ignored
- * Checks what concerns the head as a whole (Host, framing, Expect, Connection).
+ * Checks what concerns the head as a whole:
+ *   Host        one, well-formed, equal to the authority of an absolute target. CONNECT and the
+ *               scheme matrix-federation name their goal in the target: there Host may say
+ *               anything, and be absent in HTTP/1.0.
+ *   framing     RFC 9112 6.3 without its leniency. Responses to HEAD, 1xx, 204, 304 and 2xx to
+ *               CONNECT are BODY_NONE whatever their fields say.
+ *   Connection  tokens only; a request may not name Host, Content-Length, Content-Type,
+ *               Authorization or X-Forwarded-* in it.
+ *   Expect      100-continue or nothing.
  * ERR_SYNTAX: p->fault.
  */
 enum err h1_head_view(struct h1_head_parser *p, struct str bytes, enum http_method method,
@@ -93,9 +102,9 @@ struct h1_body {
 	uint64_t           left;       /* of the length or of the current chunk */
 	uint64_t           seen;       /* body bytes delivered so far */
 	unsigned           digits;     /* of the chunk size being read */
-	unsigned           line_bytes; /* extension bytes on this line, or bytes of this trailer line */
+	unsigned           line_bytes; /* extension bytes on this line */
 	unsigned           total_bytes; /* extension and trailer bytes in this message */
-	unsigned           flags;      /* private to h1.c */
+	unsigned           flags;      /* private to h1_body.c */
 	const char        *fault;      /* slug, set with ERR_SYNTAX */
 };
 
@@ -118,12 +127,14 @@ static inline bool h1_body_done(const struct h1_body *b)
 /* The connection ended: ERR_OK only if the body is complete (or was to end so), else ERR_TRUNCATED. */
 enum err h1_body_end(struct h1_body *b);
 
+#define H1_CRLF "\r\n"
+
 /* Writing. Nothing here checks syntax: values come from parsed heads or from us. */
 void h1_write_request_line(struct writer *w, struct str method, struct str target);
 void h1_write_status_line(struct writer *w, int status, struct str reason);
 void h1_write_field(struct writer *w, struct str name, struct str value);
 void h1_write_length(struct writer *w, uint64_t content_length);
-void h1_write_chunk_head(struct writer *w, size_t n); /* "N CRLF"; data and h1_CRLF follow */
+void h1_write_chunk_head(struct writer *w, size_t n); /* "N CRLF"; data and H1_CRLF follow */
 enum { H1_CHUNK_OVERHEAD = 20 };                      /* head and end of one chunk, at most */
 #define H1_LAST_CHUNK "0\r\n\r\n"
 

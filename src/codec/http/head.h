@@ -82,9 +82,10 @@ struct head {
 	struct str       target;    /* raw bytes of the request target: signed, never altered */
 	struct str       authority; /* absolute-form and CONNECT: what the target names; else empty */
 	struct str       scheme;    /* absolute-form: as written, e.g. "https"; else empty */
-	struct str       path;      /* origin-form: target; absolute-form: path and query; "*" for OPTIONS * */
-	struct str       host;      /* value of Host, "" when absent (HTTP/1.0) */
-	bool             expect_continue;
+	struct str       path;      /* origin-form: target; absolute-form: path and query, "/" if the target has
+				     * none; "*" for OPTIONS *; CONNECT: empty */
+	struct str       host;      /* value of Host, "" when absent (HTTP/1.0 CONNECT) */
+	bool             expect_continue; /* a body comes once we said 100 */
 	/* response */
 	int        status;
 	struct str reason;
@@ -92,7 +93,8 @@ struct head {
 	unsigned       minor; /* HTTP/1.minor, 0 or 1 */
 	bool           keep_alive; /* the sender's wish, version rules applied */
 	enum body_kind body;
-	uint64_t       content_length; /* BODY_LENGTH */
+	uint64_t       content_length; /* BODY_LENGTH, or has_length */
+	bool           has_length; /* one good Content-Length was there, also when body is BODY_NONE (HEAD, 304) */
 	struct field  *fields;
 	size_t         field_count;
 };
@@ -106,8 +108,14 @@ enum field_id head_field_id(struct str name);
 const struct field *head_find(const struct head *h, enum field_id id);
 
 /*
- * True for fields that end at this hop (RFC 9110 7.6.1): the fixed list, and every name listed in
- * a Connection field of h.
+ * The next member of a comma-separated list of tokens, without blanks around it; empty members are
+ * skipped (RFC 9110 5.6.1). False at the end. Start with *rest = the field's value.
+ */
+bool head_list_next(struct str *rest, struct str *member);
+
+/*
+ * True for fields that end at this hop (RFC 9110 7.6.1): the fixed list, Expect (we answer it), and
+ * every name listed in a Connection field of h.
  */
 bool head_is_hop_by_hop(const struct head *h, const struct field *f);
 
