@@ -5,7 +5,6 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-deps=build/deps/$(uname -m)
 jobs=$(nproc 2>/dev/null || echo 2)
 ((jobs > 4)) && jobs=4
 
