@@ -1,0 +1,22 @@
+"""After everything: the doors are idle, lost nothing, and end cleanly."""
+
+import pytest
+
+from .process import wait_until
+from .traffic import read
+
+
+@pytest.mark.last
+def test_every_gauge_is_zero(world):
+    world.stop_homeservers()
+    for domain in world.domains:
+        wait_until(f"gauges of {domain.server_name} (not zero: {read(domain).busy()})",
+                   lambda d=domain: not read(d).busy(), 30)
+
+
+@pytest.mark.last
+def test_the_doors_end_cleanly(world):
+    world.stop()
+    assert world.statuses == {"socialnetwork24.com": 0, "tchncs.de": 0}
+    for domain in world.domains:
+        assert not domain.door.sanitizer_reports()
