@@ -3,7 +3,7 @@
 import pytest
 
 from .traffic import Crossing
-from .world import World
+from .world import World, WorldError
 
 
 def pytest_configure(config):
@@ -17,9 +17,14 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def world(request):
     terminal = request.config.pluginmanager.getplugin("terminalreporter")
-    with World(log=lambda line: terminal.write_line(f"interop: {line}")) as it:
-        request.config.interop_world = it
-        yield it
+    it = World(log=lambda line: terminal.write_line(f"interop: {line}"))
+    try:
+        it.start()
+    except WorldError as error:
+        pytest.fail(str(error), pytrace=False)
+    request.config.interop_world = it
+    yield it
+    it.stop()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -14,7 +14,7 @@ SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: \w+Sanitize
 def executable():
     """DOORSTEP in the environment, else the sanitizer build, else the release build."""
     root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-    choices = ([os.environ["DOORSTEP"]] if "DOORSTEP" in os.environ else
+    choices = ([os.environ["DOORSTEP"]] if os.environ.get("DOORSTEP") else
                [os.path.join(root, "build", kind, "doorstep") for kind in ("debug", "release")])
     for path in choices:
         if os.access(path, os.X_OK):
@@ -59,7 +59,8 @@ class Door:
     def start(self):
         checked = self.run("config", "check", self.config)
         if checked.returncode:
-            raise WorldError(f"doorstep of {self.name}: {checked.stdout}{checked.stderr}")
+            raise WorldError(f"doorstep of {self.name}: config check ended with {checked.returncode}\n"
+                             f"{checked.stdout}{checked.stderr}")
         self.process.start()
         self.process.wait_ready(lambda: self.run("status", "--socket", self.control).returncode == 0, 20)
 

@@ -37,7 +37,8 @@ class Synapse:
     """
 
     def __init__(self, server_name, venv, directory, endpoint, listen, outbound):
-        self.server_name, self.venv, self.directory = server_name, venv, directory
+        self.server_name, self.directory = server_name, directory
+        self.python = os.path.join(venv, "bin", "python")
         self.endpoint, self.listen, self.outbound = endpoint, listen, outbound
         self.isolated = "path" in listen and "path" in outbound
         self.log = os.path.join(directory, "homeserver.log")
@@ -57,6 +58,8 @@ class Synapse:
 
     def prepare(self):
         """Writes every file, so that the door can read the secret before Synapse runs."""
+        if not os.access(self.python, os.X_OK):
+            raise WorldError(f"{self.python} is missing: run tests/interop/install")
         os.makedirs(os.path.join(self.directory, "jail"), exist_ok=True)
         for path, text in JAIL_FILES.items():
             self.write(os.path.join("jail", os.path.basename(path)), text)
@@ -125,12 +128,9 @@ class Synapse:
 
     def start(self):
         """Begins the start, which takes some seconds; wait_ready ends it."""
-        python = os.path.join(self.venv, "bin", "python")
-        if not os.access(python, os.X_OK):
-            raise WorldError(f"{python} is missing: run tests/interop/install")
         namespaces = ["--mount", "--propagation", "private", *(["--net"] if self.isolated else [])]
         argv = ["unshare", *namespaces, "--", "sh", "-c", JAIL_SCRIPT, "jail", self.path("jail"),
-                python, "-m", "synapse.app.homeserver", "--config-path", self.path("homeserver.yaml")]
+                self.python, "-m", "synapse.app.homeserver", "--config-path", self.path("homeserver.yaml")]
         self.process = Process(f"Synapse of {self.server_name}", argv, self.path("output.log"),
                                clean_env(HOME=self.directory))
         self.process.start()

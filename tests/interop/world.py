@@ -101,7 +101,6 @@ class World:
             self.say("starting the name server and both doors")
             self.names.start()
             for domain in self.domains:
-                domain.synapse.prepare()
                 domain.door.start()
             self.say("starting both Synapses (some seconds, databases are made)")
             for domain in self.domains:
@@ -124,6 +123,7 @@ class World:
         self.make_domains()
         self.make_names()
         for domain in self.domains:
+            domain.synapse.prepare()
             domain.make_door()
 
     @staticmethod

@@ -12,8 +12,9 @@ class NameServer:
     def __init__(self, address, port, directory):
         self.address, self.port = address, port
         self.log = os.path.join(directory, "dns.log")
+        # As root to the end: a change of user would undo the promise to die with the starter.
         self.lines = ["no-resolv", "no-hosts", "log-queries", "log-facility=-", "bind-interfaces",
-                      f"listen-address={address}", f"port={port}", "user=root", "pid-file",
+                      f"listen-address={address}", f"port={port}", "user=root", "group=root", "pid-file",
                       "local-ttl=300"]
         self.config = os.path.join(directory, "dns.conf")
         self.process = Process("dnsmasq", ["dnsmasq", "--keep-in-foreground", f"--conf-file={self.config}"],
