@@ -141,6 +141,10 @@ class Synapse:
     def stop(self):
         return self.process.stop() if self.process else None
 
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
     def client(self):
         """An anonymous client, straight at the homeserver."""
         return Client(self.endpoint, self.server_name)

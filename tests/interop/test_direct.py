@@ -31,6 +31,7 @@ def test_accepted_the_other_way(adam, egon, out, back):
 
 
 def test_declined(adam, egon, out, back):
+    """A leave from outside the room: make_leave and send_leave."""
     room = direct(adam, egon, out)
     with back():
         egon.leave(room)

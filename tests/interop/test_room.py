@@ -77,8 +77,8 @@ def test_leave_is_seen(away, testraum, adam, back):
     assert rosa.user_id not in adam.members(testraum)
 
 
-def test_last_one_leaves(home, adam, egon, back):
-    """A leave that needs make_leave: the only user of a server declines an invite's room."""
+def test_the_only_user_of_a_server_leaves(home, adam, egon, back):
+    """Afterwards that server is no longer in the room, and the leave must still get out."""
     room = adam.create(preset="public_chat")
     with back():
         egon.join(room, via=home.server_name)
