@@ -22,6 +22,8 @@
 	X(ERR_DENIED, "denied", false, 403)              \
 	X(ERR_BLOCKED, "blocked", false, 403)            \
 	X(ERR_TIMEOUT, "timed-out", true, 504)           \
+	X(ERR_SLOW_PEER, "slow-peer", false, 408)        \
+	X(ERR_BAD_ANSWER, "bad-answer", true, 502)       \
 	X(ERR_CANCELLED, "cancelled", true, 503)         \
 	X(ERR_EOF, "ended", true, 502)                   \
 	X(ERR_TRUNCATED, "truncated", true, 502)         \

@@ -85,6 +85,7 @@ struct limit_settings {
 	msec     response_head_ms;    /* waiting for a response head, both directions */
 	msec     pool_idle_ms;        /* kept-alive to other servers */
 	msec     homeserver_idle_ms;  /* kept-alive to the homeserver: below its own 60 s */
+	size_t   cache_bytes;         /* store/cache: the map of its file, or memory without state_dir */
 	unsigned memory_class;        /* 64, 128, 256, 512 */
 };
 

@@ -1,0 +1,584 @@
+#include "role/inbound.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "fed/address.h"
+#include "role/answer.h"
+#include "role/path_class.h"
+#include "role/relay.h"
+
+enum { REQUEST_ARENA_MAX = 48 * 1024 };
+
+struct inbound {
+	struct loop         *loop;
+	struct settings     *settings;
+	struct tls_server   *tls;
+	inbound_upstream_fn *upstream;
+	void                *arg;
+	struct http_server  *server;
+	struct limit         handshakes;
+	struct link          visitors;
+	size_t               visitor_count;
+	inbound_full_fn     *full;
+	void                *full_arg;
+	bool                 is_full;
+};
+
+/* A connection between accept and the end of its handshake. */
+struct visitor {
+	struct inbound       *in;
+	struct link           link;
+	struct stream        *stream; /* while waiting for its turn */
+	struct address        peer;
+	struct limit_wait     turn;
+	struct tls_handshake *handshake;
+	struct deadline       deadline; /* of waiting and handshake together */
+	struct soon           gone;
+};
+
+/* One request under way. */
+struct passage {
+	struct inbound               *in;
+	struct settings              *settings; /* under which it began */
+	const struct domain_settings *domain;
+	struct http_request          *request;
+	struct relay                 *relay;
+	struct upstream              *upstream;
+	struct upstream_wait          wait;
+	bool                          waiting;
+	enum path_class               class;
+	msec                          began_at;
+	struct str                    method, path; /* for the log; in the request's arena until it ends */
+	char                          text[256];
+	char                          peer[ADDRESS_TEXT_SIZE];
+};
+
+static void on_request(void *arg, struct http_request *r);
+
+/* ---- arrivals ---- */
+
+static size_t inbound_count(const struct inbound *in)
+{
+	return in->visitor_count + http_server_connections(in->server);
+}
+
+static void inbound_check_full(struct inbound *in)
+{
+	bool full = inbound_count(in) >= in->settings->limits.inbound_connections;
+
+	if (full && http_server_close_idle(in->server))
+		return; /* room appears when it is gone */
+	if (full == in->is_full)
+		return;
+	in->is_full = full;
+	if (full)
+		count(COUNT_accept_paused);
+	if (in->full != NULL)
+		in->full(in->full_arg, full);
+}
+
+static void visitor_free(struct visitor *v)
+{
+	limit_wait_cancel(&v->turn);
+	if (v->handshake != NULL) {
+		tls_handshake_cancel(&v->handshake);
+		limit_leave(&v->in->handshakes);
+	}
+	if (v->stream != NULL)
+		stream_close(v->stream);
+	deadline_clear(&v->deadline);
+	soon_clear(&v->gone);
+	list_remove(&v->link);
+	v->in->visitor_count--;
+	free(v);
+}
+
+static void visitor_over(void *arg)
+{
+	struct visitor *v = arg;
+	struct inbound *in = v->in;
+
+	visitor_free(v);
+	gauge_down(GAUGE_inbound_connections_open);
+	inbound_check_full(in);
+}
+
+static void on_handshake(void *arg, enum err e, struct stream *secure, const char *detail)
+{
+	struct visitor *v = arg;
+	struct inbound *in = v->in;
+	struct address  peer = v->peer;
+	struct tls_info info;
+
+	limit_leave(&in->handshakes);
+	if (e != ERR_OK) {
+		count_cause(CAUSE_inbound_failures, e);
+		if (log_begin(LOG_DEBUG, "inbound.tls")) {
+			log_err("error", e);
+			log_text("detail", detail);
+			log_end();
+		}
+		visitor_over(v);
+		return;
+	}
+	tls_stream_info(secure, &info);
+	count(COUNT_inbound_handshakes);
+	if (info.resumed)
+		count(COUNT_inbound_handshakes_resumed);
+	visitor_free(v);
+	if (http_server_take(in->server, secure, &peer, NULL, NULL) != ERR_OK)
+		gauge_down(GAUGE_inbound_connections_open);
+}
+
+static void on_turn(void *arg)
+{
+	struct visitor *v = arg;
+	struct stream  *s = v->stream;
+
+	v->stream = NULL;
+	if (tls_accept_start(&v->handshake, v->in->loop, v->in->tls, s,
+			     v->in->settings->limits.handshake_ms, on_handshake, v) == ERR_OK)
+		return;
+	limit_leave(&v->in->handshakes);
+	visitor_over(v);
+}
+
+/* While it waits for its turn only its leaving matters; freed outside its own callback. */
+static void on_visitor_wake(void *arg)
+{
+	struct visitor *v = arg;
+
+	if (stream_ended(v->stream) != ERR_OK)
+		soon_call(&v->gone);
+}
+
+/* Loopback, private and local peers are the owner's own; only the world is rationed. */
+static bool is_counted_peer(const struct address *peer)
+{
+	return (peer->family == ADDRESS_V4 || peer->family == ADDRESS_V6) &&
+	       address_check_ip(NULL, peer, NULL) == ERR_OK;
+}
+
+static bool inbound_admits(struct inbound *in, const struct address *peer)
+{
+	unsigned max = in->settings->limits.connections_per_address;
+
+	if (!is_counted_peer(peer) || http_server_connections_of(in->server, peer) < max)
+		return true;
+	count(COUNT_inbound_refused_address);
+	return false;
+}
+
+void inbound_accept(void *arg, struct stream *s, const struct address *peer)
+{
+	struct inbound *in = arg;
+	struct visitor *v;
+
+	count(COUNT_inbound_connections);
+	v = inbound_admits(in, peer) ? calloc(1, sizeof(*v)) : NULL;
+	if (v == NULL) {
+		stream_close(s);
+		return;
+	}
+	v->in = in;
+	v->stream = s;
+	v->peer = *peer;
+	limit_wait_init(&v->turn, in->loop, on_turn, v);
+	deadline_init(&v->deadline, in->loop, visitor_over, v);
+	soon_init(&v->gone, in->loop, visitor_over, v);
+	list_push_back(&in->visitors, &v->link);
+	in->visitor_count++;
+	gauge_up(GAUGE_inbound_connections_open);
+	stream_own(s, on_visitor_wake, v);
+	deadline_in(&v->deadline, in->settings->limits.handshake_ms);
+	inbound_check_full(in);
+	if (limit_enter(&in->handshakes, &v->turn))
+		on_turn(v);
+}
+
+static void on_connection_closed(void *arg)
+{
+	gauge_down(GAUGE_inbound_connections_open);
+	inbound_check_full(arg);
+}
+
+static void on_malformed(void *arg, const struct address *peer, int status, const char *slug)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	(void)arg;
+	count(COUNT_inbound_requests_malformed);
+	if (log_begin(LOG_INFO, "inbound.malformed")) {
+		log_text("peer", answer_peer_text(peer, text));
+		log_num("status", status);
+		log_text("why", slug);
+		log_end();
+	}
+}
+
+/* ---- requests ---- */
+
+static void passage_log(struct passage *p, int status, const struct relay_result *res)
+{
+	if (!log_begin(LOG_INFO, "inbound.request"))
+		return;
+	log_text("peer", p->peer);
+	log_text("domain", p->domain == NULL ? NULL : p->domain->server_name);
+	log_text("request", p->text);
+	log_num("status", status);
+	if (res != NULL) {
+		log_num("up", (int64_t)res->up_bytes);
+		log_num("down", (int64_t)res->down_bytes);
+	}
+	log_num("ms", (int64_t)(loop_now(p->in->loop) - p->began_at));
+	if (res != NULL && res->err != ERR_OK) {
+		log_err("error", res->err);
+		log_text("fault", res->fault);
+	}
+	log_end();
+}
+
+static void passage_free(struct passage *p)
+{
+	gauge_down(GAUGE_inbound_requests_open);
+	settings_drop(p->settings);
+	free(p);
+}
+
+static bool wants_cors(enum path_class c)
+{
+	return c == PATH_CLIENT || c == PATH_MEDIA || c == PATH_WELL_KNOWN;
+}
+
+/* An answer of our own, and the end of the passage. */
+static void passage_answer(struct passage *p, int status, const char *errcode, const char *text)
+{
+	answer_error(p->request, status, errcode, text, wants_cors(p->class));
+	passage_log(p, status, NULL);
+	passage_free(p);
+}
+
+static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault)
+{
+	struct passage *p = arg;
+
+	(void)fault;
+	answer_failure(r, e, "homeserver", wants_cors(p->class));
+}
+
+static void on_relay_ended(void *arg, const struct relay_result *res)
+{
+	struct passage *p = arg;
+
+	gauge_down(GAUGE_homeserver_connections_open);
+	count_add(COUNT_inbound_bytes_in, res->up_bytes);
+	count_add(COUNT_inbound_bytes_out, res->down_bytes);
+	if (res->err == ERR_OK)
+		count(COUNT_inbound_relayed);
+	else
+		count_cause(CAUSE_inbound_failures, res->err);
+	passage_log(p, res->status != 0 ? res->status : err_status(res->err), res);
+	passage_free(p);
+}
+
+/* What strangers may not say about where a request came from, and what is for us only. */
+static bool keeps_field(const struct field *f)
+{
+	return f->id != FIELD_FORWARDED && f->id != FIELD_X_FORWARDED && f->id != FIELD_X_REAL_IP &&
+	       f->id != FIELD_VIA;
+}
+
+static struct str forwarding_fields(struct passage *p, const struct head *h)
+{
+	size_t        size = 160 + ADDRESS_TEXT_SIZE + h->host.len;
+	char         *to = arena_alloc(http_request_arena(p->request), size);
+	struct writer w = writer_over(to, to == NULL ? 0 : size);
+	const struct address *peer = http_request_peer(p->request);
+
+	write_text(&w, "X-Forwarded-For: ");
+	address_write_ip(&w, peer);
+	write_text(&w, "\r\nX-Forwarded-Proto: https\r\n");
+	h1_write_field(&w, STRL("X-Forwarded-Host"), h->host);
+	return w.failed ? STRL("") : writer_done(&w);
+}
+
+static void passage_relay(struct passage *p)
+{
+	const struct head   *h = http_request_head(p->request);
+	struct http_target   target;
+	struct relay_options o;
+	struct relay_owner   owner = { on_relay_failed, on_relay_ended, p };
+	enum err             e = upstream_target(p->upstream, &target, &p->wait);
+
+	if (e == ERR_BUSY) {
+		p->waiting = true;
+		return;
+	}
+	if (e == ERR_OK) {
+		o = (struct relay_options){
+			.pool = upstream_pool(p->upstream),
+			.target = &target,
+			.path = h->path,
+			.host = h->host.len > 0 ? h->host : str_of(p->domain->server_name),
+			.keep = keeps_field,
+			.fields = forwarding_fields(p, h),
+			.answer_fields = STRL(""),
+			.response_head_ms = p->settings->limits.response_head_ms,
+			.keep_connection = true,
+		};
+		e = relay_start(p->request, &o, &owner, &p->relay);
+	}
+	if (e == ERR_OK) {
+		gauge_up(GAUGE_homeserver_connections_open);
+		return;
+	}
+	count_cause(CAUSE_inbound_failures, e);
+	answer_failure(p->request, e, "homeserver", wants_cors(p->class));
+	passage_log(p, err_status(e), NULL);
+	passage_free(p);
+}
+
+static void on_upstream_ready(void *arg, enum err e)
+{
+	struct passage *p = arg;
+
+	(void)e; /* asking again tells */
+	p->waiting = false;
+	passage_relay(p);
+}
+
+/* The peer may leave while the homeserver's name is looked up. */
+static void on_waiting_wake(void *arg)
+{
+	struct passage *p = arg;
+
+	if (!p->waiting || http_request_broken(p->request) == ERR_OK)
+		return;
+	upstream_wait_cancel(&p->wait);
+	http_respond_abort(p->request);
+	passage_free(p);
+}
+
+static const char *well_known_document(const struct domain_settings *d, struct str path)
+{
+	if (str_is(path, "/.well-known/matrix/server"))
+		return d->well_known_server;
+	if (str_is(path, "/.well-known/matrix/client"))
+		return d->well_known_client;
+	if (str_is(path, "/.well-known/matrix/support"))
+		return d->well_known_support;
+	return NULL;
+}
+
+static void passage_well_known(struct passage *p)
+{
+	const struct head *h = http_request_head(p->request);
+	const char        *doc = well_known_document(p->domain, path_without_query(h->path));
+
+	if (h->method == HTTP_OPTIONS)
+		answer_preflight(p->request);
+	else if (h->method != HTTP_GET && h->method != HTTP_HEAD)
+		return passage_answer(p, 405, "M_UNRECOGNIZED", "only GET is served here");
+	else if (doc == NULL)
+		return passage_answer(p, 404, "M_NOT_FOUND", "this document is not served here");
+	else
+		answer_document(p->request, str_of(doc));
+	passage_log(p, h->method == HTTP_OPTIONS ? 204 : 200, NULL);
+	passage_free(p);
+}
+
+static enum counter class_counter(enum path_class c)
+{
+	switch (c) {
+	case PATH_WELL_KNOWN:
+		return COUNT_inbound_requests_well_known;
+	case PATH_FEDERATION:
+		return COUNT_inbound_requests_federation;
+	case PATH_MEDIA:
+		return COUNT_inbound_requests_media;
+	case PATH_CLIENT:
+		return COUNT_inbound_requests_client;
+	case PATH_FORBIDDEN:
+		break;
+	}
+	return COUNT_inbound_requests_forbidden;
+}
+
+static bool is_exposed(const struct domain_settings *d, enum path_class c)
+{
+	static const unsigned bits[] = { [PATH_FEDERATION] = EXPOSE_FEDERATION,
+					 [PATH_MEDIA] = EXPOSE_MEDIA,
+					 [PATH_CLIENT] = EXPOSE_CLIENT,
+					 [PATH_FORBIDDEN] = 0 };
+
+	return d->homeserver != NULL && (d->expose & bits[c]) != 0;
+}
+
+static uint64_t body_limit(const struct passage *p, const struct head *h)
+{
+	const struct limit_settings *l = &p->settings->limits;
+
+	if (p->class == PATH_FEDERATION)
+		return h->method == HTTP_PUT && path_is_send(h->path) ? l->send_body_max : l->body_max;
+	return l->upload_max == 0 ? UINT64_MAX : l->upload_max;
+}
+
+/* PUT and POST that announce no body: guessing what a server meant would be half of a smuggled request. */
+static bool lacks_length(const struct passage *p, const struct head *h)
+{
+	return p->class == PATH_FEDERATION && h->body == BODY_NONE &&
+	       (h->method == HTTP_PUT || h->method == HTTP_POST);
+}
+
+static void passage_decide(struct passage *p)
+{
+	const struct head *h = http_request_head(p->request);
+
+	if (p->domain == NULL) {
+		count(COUNT_inbound_requests_misdirected);
+		passage_answer(p, 421, "M_UNRECOGNIZED", "this host is not served here");
+	} else if (h->method == HTTP_CONNECT || h->method == HTTP_OTHER) {
+		passage_answer(p, 405, "M_UNRECOGNIZED", "unknown method");
+	} else if (p->class == PATH_WELL_KNOWN) {
+		passage_well_known(p);
+	} else if (!is_exposed(p->domain, p->class)) {
+		if (p->class != PATH_FORBIDDEN)
+			count(COUNT_inbound_requests_forbidden);
+		passage_answer(p, 404, "M_UNRECOGNIZED", "unrecognized request");
+	} else if (lacks_length(p, h)) {
+		passage_answer(p, 411, "M_UNRECOGNIZED", "Content-Length is required");
+	} else if (h->body == BODY_LENGTH && h->content_length > body_limit(p, h)) {
+		passage_answer(p, 413, "M_TOO_LARGE", "the request body is too large");
+	} else {
+		http_request_body_max(p->request, body_limit(p, h));
+		p->upstream = p->in->upstream(p->in->arg, p->domain->homeserver);
+		passage_relay(p);
+	}
+}
+
+static void passage_describe(struct passage *p, const struct head *h)
+{
+	struct writer w = writer_over(p->text, sizeof(p->text) - 1);
+
+	write_str(&w, str_head(h->method_text, 16));
+	write_char(&w, ' ');
+	write_str(&w, str_head(path_without_query(h->path), 200));
+	p->text[writer_done(&w).len] = '\0';
+	answer_peer_text(http_request_peer(p->request), p->peer);
+}
+
+static void on_request(void *arg, struct http_request *r)
+{
+	struct inbound    *in = arg;
+	const struct head *h = http_request_head(r);
+	struct passage    *p = calloc(1, sizeof(*p));
+
+	count(COUNT_inbound_requests);
+	if (p == NULL) {
+		http_respond_with(r, 503, "application/json", STRL(""), STRL(""));
+		return;
+	}
+	p->in = in;
+	p->settings = settings_keep(in->settings);
+	p->request = r;
+	p->began_at = loop_now(in->loop);
+	p->class = path_class_of(h->path);
+	p->domain = settings_domain_by_host(p->settings, h->host);
+	p->wait.ready = on_upstream_ready;
+	p->wait.arg = p;
+	list_init(&p->wait.link);
+	passage_describe(p, h);
+	gauge_up(GAUGE_inbound_requests_open);
+	count(class_counter(p->class));
+	http_request_own(r, on_waiting_wake, p);
+	passage_decide(p);
+}
+
+/* ---- the role ---- */
+
+static struct http_server_options server_options(const struct limit_settings *l)
+{
+	return (struct http_server_options){
+		.limits = { l->request_line_max, l->field_max, l->request_head_max, l->fields_max },
+		.requests_max = l->requests_per_connection,
+		.head_ms = l->head_ms,
+		.idle_ms = l->idle_ms,
+		.body_idle_ms = l->body_idle_ms,
+		.write_idle_ms = l->write_idle_ms,
+		.arena_bytes = REQUEST_ARENA_MAX,
+	};
+}
+
+enum err inbound_new(const struct inbound_options *o, struct inbound **out)
+{
+	struct http_server_options so = server_options(&o->settings->limits);
+	struct inbound            *in = calloc(1, sizeof(*in));
+	struct http_handler        h = { on_request, on_malformed, on_connection_closed, in };
+
+	if (in == NULL)
+		return ERR_NOMEM;
+	in->server = http_server_new(o->loop, &so, &h);
+	if (in->server == NULL) {
+		free(in);
+		return ERR_NOMEM;
+	}
+	in->loop = o->loop;
+	in->settings = settings_keep(o->settings);
+	in->tls = o->tls == NULL ? NULL : tls_server_keep(o->tls);
+	in->upstream = o->upstream;
+	in->arg = o->arg;
+	list_init(&in->visitors);
+	limit_init(&in->handshakes, GAUGE_inbound_handshakes_open, in->settings->limits.handshakes);
+	metrics.gauges[GAUGE_inbound_connections_open].limit = in->settings->limits.inbound_connections;
+	*out = in;
+	return ERR_OK;
+}
+
+void inbound_on_full(struct inbound *in, inbound_full_fn *fn, void *arg)
+{
+	in->full = fn;
+	in->full_arg = arg;
+}
+
+void inbound_reload(struct inbound *in, struct settings *s, struct tls_server *tls)
+{
+	struct http_server_options so = server_options(&s->limits);
+
+	settings_keep(s);
+	settings_drop(in->settings);
+	in->settings = s;
+	if (tls != NULL)
+		tls_server_keep(tls);
+	tls_server_drop(in->tls);
+	in->tls = tls;
+	http_server_set_options(in->server, &so);
+	limit_set_max(&in->handshakes, s->limits.handshakes);
+	metrics.gauges[GAUGE_inbound_connections_open].limit = s->limits.inbound_connections;
+	inbound_check_full(in);
+}
+
+void inbound_drain(struct inbound *in)
+{
+	while (!list_empty(&in->visitors))
+		visitor_over(LIST_ENTRY(in->visitors.next, struct visitor, link));
+	http_server_drain(in->server);
+}
+
+bool inbound_is_empty(const struct inbound *in)
+{
+	return inbound_count(in) == 0;
+}
+
+void inbound_free(struct inbound *in)
+{
+	if (in == NULL)
+		return;
+	in->full = NULL;
+	inbound_drain(in);
+	http_server_free(in->server);
+	settings_drop(in->settings);
+	tls_server_drop(in->tls);
+	free(in);
+}

@@ -1,0 +1,51 @@
+/*
+ * relay.h - one request passed on and its answer passed back, both streamed with back-pressure.
+ *
+ * Room role/: what this box does. inbound terminates and relays to the homeserver; outbound is the
+ * homeserver's way to other servers; resolver finds those; status tells. A role knows policy and
+ * wiring and must never parse wire bytes or touch a socket.
+ *
+ * The relay never holds a body whole. It forwards the request target and body bytes unaltered and
+ * writes heads anew. An answer that comes before the request body has been sent ends the sending:
+ * it is passed on and both connections close. A cut answer looks cut to the peer.
+ */
+#ifndef ROLE_RELAY_H
+#define ROLE_RELAY_H
+
+#include "net/http_client.h"
+#include "net/http_server.h"
+
+struct relay;
+
+struct relay_result {
+	enum err    err;    /* ERR_OK: the answer was relayed completely */
+	const char *fault;  /* short text for the log, "" if none */
+	int         status; /* of the answer passed on, 0 if none was */
+	uint64_t    up_bytes, down_bytes; /* body bytes */
+};
+
+struct relay_owner {
+	/* No answer has begun and none can be had: end the request with one of your own. */
+	void (*failed)(void *arg, struct http_request *r, enum err e, const char *fault);
+	/* The relay is over and gone; the request has been ended. Called exactly once. */
+	void (*ended)(void *arg, const struct relay_result *res);
+	void *arg;
+};
+
+struct relay_options {
+	struct http_pool         *pool;
+	const struct http_target *target;
+	struct str                path;  /* request target to send: origin-form */
+	struct str                host;  /* Host to send */
+	bool (*keep)(const struct field *f); /* which end-to-end fields of the request go along */
+	struct str                fields; /* finished field lines of ours */
+	struct str                answer_fields; /* ditto, added to the answer */
+	msec                      response_head_ms;
+	bool                      keep_connection;
+};
+
+/* Takes the request over. On error nothing has begun and the caller still owns it. */
+enum err relay_start(struct http_request *r, const struct relay_options *o,
+		     const struct relay_owner *owner, struct relay **out);
+
+#endif

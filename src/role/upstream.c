@@ -1,0 +1,188 @@
+#include "role/upstream.h"
+
+#include <stdlib.h>
+
+enum { UPSTREAM_ADDRESSES_MAX = 4, LOOKUP_MS = 5000, LIFE_MIN_S = 10, LIFE_MAX_S = 600, RETRY_S = 5 };
+
+struct upstream {
+	struct loop       *loop;
+	struct http_pool  *pool;
+	struct tls_client *tls;
+	struct dns        *dns;
+	msec               connect_ms;
+	char               host[256];
+	uint16_t           port;
+	bool               is_name, host_is_address;
+	struct endpoint    to[UPSTREAM_ADDRESSES_MAX];
+	size_t             count;
+	msec               until; /* of the addresses; MS_NEVER when configured as numbers */
+	struct endpoint    found[UPSTREAM_ADDRESSES_MAX]; /* of the lookup under way */
+	size_t             found_count;
+	uint32_t           found_ttl_s;
+	struct dns_query  *a, *aaaa;
+	struct link        waiting;
+};
+
+static void upstream_tell(struct upstream *u, enum err e)
+{
+	struct link told;
+
+	list_init(&told);
+	while (!list_empty(&u->waiting)) /* those who ask again go to the end of a new queue */
+		list_push_back(&told, list_pop(&u->waiting));
+	while (!list_empty(&told)) {
+		struct upstream_wait *w = LIST_ENTRY(list_pop(&told), struct upstream_wait, link);
+
+		w->ready(w->arg, e);
+	}
+}
+
+static void upstream_found(struct upstream *u)
+{
+	uint32_t life = u->found_ttl_s;
+
+	if (u->found_count > 0) {
+		memcpy(u->to, u->found, sizeof(u->to));
+		u->count = u->found_count;
+		life = life < LIFE_MIN_S ? LIFE_MIN_S : life > LIFE_MAX_S ? LIFE_MAX_S : life;
+	} else {
+		life = RETRY_S; /* keep what we had */
+	}
+	u->until = loop_now(u->loop) + (msec)life * SECOND_MS;
+	upstream_tell(u, u->count > 0 ? ERR_OK : ERR_DNS);
+}
+
+static void upstream_add(struct upstream *u, const struct dns_answer *a)
+{
+	if (a->outcome != DNS_FOUND)
+		return;
+	if (u->found_count == 0 || a->ttl_s < u->found_ttl_s)
+		u->found_ttl_s = a->ttl_s;
+	for (size_t i = 0; i < a->count && u->found_count < UPSTREAM_ADDRESSES_MAX; i++) {
+		struct endpoint *to = &u->found[u->found_count++];
+
+		*to = (struct endpoint){ .address = a->records.address[i] };
+		to->address.port = u->port;
+	}
+}
+
+static void on_lookup(void *arg, const struct dns_answer *a)
+{
+	struct upstream *u = arg;
+
+	upstream_add(u, a);
+	if (u->a == NULL && u->aaaa == NULL)
+		upstream_found(u);
+}
+
+static enum err upstream_lookup(struct upstream *u)
+{
+	enum err e;
+
+	u->found_count = 0;
+	u->found_ttl_s = 0;
+	e = dns_query_start(&u->a, u->dns, u->host, DNS_A, LOOKUP_MS, on_lookup, u);
+	if (e == ERR_OK)
+		(void)dns_query_start(&u->aaaa, u->dns, u->host, DNS_AAAA, LOOKUP_MS, on_lookup, u);
+	return e;
+}
+
+enum err upstream_target(struct upstream *u, struct http_target *target, struct upstream_wait *w)
+{
+	bool running = u->a != NULL || u->aaaa != NULL;
+	enum err e = ERR_OK;
+
+	if (loop_now(u->loop) >= u->until && !running)
+		e = upstream_lookup(u);
+	if (u->count == 0 && e == ERR_OK && loop_now(u->loop) >= u->until) {
+		list_push_back(&u->waiting, &w->link);
+		return ERR_BUSY;
+	}
+	if (u->count == 0)
+		return e == ERR_OK ? ERR_DNS : e;
+	*target = (struct http_target){
+		.to = u->to,
+		.count = u->count,
+		.tls = u->tls,
+		.tls_name = u->tls != NULL ? str_of(u->host) : STRL(""),
+		.tls_name_is_address = u->host_is_address,
+		.connect_ms = u->connect_ms,
+	};
+	return ERR_OK;
+}
+
+void upstream_wait_cancel(struct upstream_wait *w)
+{
+	list_remove(&w->link);
+}
+
+struct http_pool *upstream_pool(struct upstream *u)
+{
+	return u->pool;
+}
+
+bool upstream_is_local(const struct upstream *u)
+{
+	return u->count > 0 && u->to[0].path[0] != '\0';
+}
+
+static void upstream_fill(struct upstream *u, const struct homeserver_settings *hs)
+{
+	struct address ip;
+
+	u->port = hs->port;
+	u->is_name = hs->host_is_name;
+	if (hs->host != NULL)
+		(void)str_copy(str_of(hs->host), u->host, sizeof(u->host));
+	u->host_is_address = address_parse_ip(str_of(u->host), &ip) == ERR_OK;
+	if (hs->host_is_name) {
+		u->until = 0;
+		return;
+	}
+	u->to[0] = hs->endpoint;
+	u->count = 1;
+	u->until = MS_NEVER;
+}
+
+enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
+		      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
+		      struct upstream **out)
+{
+	struct http_pool_options pool = {
+		.limits = { .line_max = limits->response_head_max,
+			    .field_max = limits->response_head_max,
+			    .head_max = limits->response_head_max,
+			    .fields_max = H1_FIELDS_MAX },
+		.idle_max = hs->connections_max,
+		.idle_per_target_max = hs->connections_max,
+		.idle_ms = limits->homeserver_idle_ms,
+	};
+	struct upstream *u = calloc(1, sizeof(*u));
+
+	if (u == NULL)
+		return ERR_NOMEM;
+	u->loop = l;
+	u->tls = hs->tls ? tls : NULL;
+	u->dns = dns;
+	u->connect_ms = limits->connect_ms;
+	list_init(&u->waiting);
+	upstream_fill(u, hs);
+	u->pool = http_pool_new(l, &pool);
+	if (u->pool == NULL) {
+		free(u);
+		return ERR_NOMEM;
+	}
+	*out = u;
+	return ERR_OK;
+}
+
+void upstream_free(struct upstream *u)
+{
+	if (u == NULL)
+		return;
+	dns_query_cancel(&u->a);
+	dns_query_cancel(&u->aaaa);
+	upstream_tell(u, ERR_CANCELLED);
+	http_pool_free(u->pool);
+	free(u);
+}
