@@ -26,7 +26,7 @@
 struct address_policy {
 	const struct cidr    *allow; /* override every address rule */
 	size_t                allow_count;
-	const struct address *own;   /* addresses of this box's interfaces: refused; ports ignored */
+	const struct address *own; /* addresses of this box's interfaces: refused; ports ignored */
 	size_t                own_count;
 	const struct cidr    *nat64; /* /96 prefixes found on this line, beside 64:ff9b::/96 */
 	size_t                nat64_count;
@@ -38,7 +38,7 @@ struct address_policy {
  *   why  may be NULL; on ERR_BLOCKED a static text for people, "private network (10.0.0.0/8)"
  */
 enum err address_check_ip(const struct address_policy *policy, const struct address *a,
-			  const char **why);
+                          const char **why);
 
 /*
  * A DNS name by its spelling. Refused: single labels, localhost, .local, .lan, .home.arpa,

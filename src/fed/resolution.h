@@ -10,6 +10,7 @@
  *	resolution_is_fresh         use it
  *	  and resolution_wants_refresh  use it, and start a run in the background
  *	otherwise                   start a run with it, wait for that, store its result
+ * The address policy may have changed since: check kept addresses again before connecting.
  * A run ends with a new value in every case; after a temporary failure that is the old one, kept
  * for a short while (resolution_after_failure).
  *
@@ -39,9 +40,9 @@ enum { RESOLUTION_ADDRESSES_MAX = 16 };
 struct resolution {
 	/* .well-known of the name; times are 0 when it was never asked */
 	char     delegated[SERVER_NAME_TEXT_MAX + 1]; /* m.server as written; "": none */
-	uint64_t well_known_at_unix_ms;     /* when that was learnt */
-	uint64_t well_known_until_unix_ms;  /* asked again after this */
-	uint64_t well_known_known_unix_ms;  /* a valid answer counts as recently known until here */
+	uint64_t well_known_at_unix_ms;               /* when that was learnt */
+	uint64_t well_known_until_unix_ms;            /* asked again after this */
+	uint64_t well_known_known_unix_ms; /* a valid answer counts as recently known until here */
 
 	/* how to connect; only if error is ERR_OK, then count > 0 */
 	enum err       error; /* why there is no address */
@@ -52,9 +53,9 @@ struct resolution {
 	char           tls_name[SERVER_NAME_HOST_MAX + 1];    /* the certificate must carry it */
 	bool           tls_name_is_ip; /* no SNI, an iPAddress subject alternative name */
 
-	uint64_t at_unix_ms;       /* when the addresses (or their absence) were learnt */
-	uint64_t until_unix_ms;    /* asked again after this: least of all lives involved */
-	uint64_t usable_unix_ms;   /* after a temporary failure the addresses may serve until here */
+	uint64_t at_unix_ms;     /* when the addresses (or their absence) were learnt */
+	uint64_t until_unix_ms;  /* asked again after this: least of all lives involved */
+	uint64_t usable_unix_ms; /* after a temporary failure the addresses may serve until here */
 };
 
 /* Nothing known: not fresh, no address, error is ERR_NO_RECORD. */
@@ -85,7 +86,7 @@ struct resolution_random {
 
 /* .well-known named a server; lifetime_ms from cache headers, MS_NEVER when there were none. */
 void resolution_well_known_valid(struct resolution *r, struct str delegated, msec lifetime_ms,
-				 uint64_t now_unix_ms, const struct resolution_random *rnd);
+                                 uint64_t now_unix_ms, const struct resolution_random *rnd);
 
 enum resolution_fault {
 	RESOLUTION_INVALID,   /* an answer, but not a usable one: 404, bad JSON, refused redirect */
@@ -98,7 +99,7 @@ enum resolution_fault {
  * r->delegated); otherwise there is no delegation any more (false).
  */
 bool resolution_well_known_failed(struct resolution *r, enum resolution_fault fault,
-				  uint64_t now_unix_ms, const struct resolution_random *rnd);
+                                  uint64_t now_unix_ms, const struct resolution_random *rnd);
 
 /* Clamps a record's time to live, or that of its absence. */
 msec resolution_record_ms(uint32_t ttl_s);
@@ -110,7 +111,7 @@ msec resolution_absence_ms(uint32_t ttl_s);
  * remembered failure, for life_ms (10 s when e is temporary): returns e.
  */
 enum err resolution_after_failure(struct resolution *r, enum err e, struct str host_header,
-				  msec life_ms, uint64_t now_unix_ms);
+                                  msec life_ms, uint64_t now_unix_ms);
 
 /* Bytes for storage, with a version in front; at most RESOLUTION_BYTES_MAX. */
 void resolution_write(struct writer *w, const struct resolution *r);
