@@ -5,7 +5,7 @@
  * jobs in the thread pool and signals; it must never know what the bytes mean.
  *
  * Three kinds of things live on a loop. A deadline is embedded in its owner. An operation
- * (dial.h, work.h) is started with the address of the owner's pointer, ends exactly once by
+ * (dial in socket.h, work.h) is started with the address of the owner's pointer, ends exactly once by
  * its done callback or by cancel, and frees itself. A stream (stream.h) is closed by its owner.
  * Callbacks are only ever made by the loop, never from inside a call into loop/.
  */
@@ -29,8 +29,8 @@ void         loop_free(struct loop *l); /* everything on it must have been close
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
-msec loop_now(const struct loop *l);      /* monotonic, as of this turn of the loop */
-msec loop_unix_ms(const struct loop *l);  /* wall clock, read now */
+msec loop_now(const struct loop *l);     /* monotonic, as of this turn of the loop */
+msec loop_unix_ms(const struct loop *l); /* wall clock, read now */
 
 /* Cryptographic randomness from the system. */
 void loop_random(void *p, size_t n);
@@ -52,7 +52,7 @@ struct deadline {
 
 void deadline_init(struct deadline *d, struct loop *l, deadline_fn *expired, void *arg);
 void deadline_in(struct deadline *d, msec from_now_ms); /* sets or moves */
-void deadline_clear(struct deadline *d);                /* never called any more; may be set again */
+void deadline_clear(struct deadline *d); /* never called any more; may be set again */
 
 static inline bool deadline_is_set(const struct deadline *d)
 {

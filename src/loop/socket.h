@@ -33,11 +33,12 @@ typedef void accept_fn(void *arg, struct stream *s, const struct address *peer);
  * address.  ERR_NOMEM.  ERR_IO: else; errno is set in all cases.
  */
 enum err listener_open(struct loop *l, const struct endpoint *at, accept_fn *on_accept, void *arg,
-		       struct listener **out);
-void     listener_pause(struct listener *li);  /* connections wait in the kernel */
+                       struct listener **out);
+void     listener_pause(struct listener *li); /* connections wait in the kernel */
 void     listener_resume(struct listener *li);
 void     listener_close(struct listener *li);
-const struct endpoint *listener_endpoint(const struct listener *li); /* with the port really bound */
+const struct endpoint *listener_endpoint(
+	const struct listener *li); /* with the port really bound */
 
 /*
  * Operation: connect to the first of the addresses that answers. Attempts start 250 ms apart (RFC 8305),
@@ -50,7 +51,7 @@ enum { DIAL_ADDRESSES_MAX = 16 };
 
 /* deadline_ms: for the whole operation. done gets ERR_TIMEOUT, ERR_REFUSED, ERR_UNREACHABLE ... */
 enum err dial_start(struct dial **slot, struct loop *l, const struct endpoint *to, size_t count,
-		    msec deadline_ms, dial_done_fn *done, void *arg);
+                    msec deadline_ms, dial_done_fn *done, void *arg);
 void     dial_cancel(struct dial **slot);
 
 #endif

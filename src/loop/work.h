@@ -13,7 +13,7 @@ typedef void work_run_fn(void *arg);
 typedef void work_done_fn(void *arg);
 
 enum err work_start(struct work **slot, struct loop *l, work_run_fn *run, work_done_fn *done,
-		    void *arg);
+                    void *arg);
 
 /*
  * A job that runs cannot be stopped: cancel means done will not be called. `forget` (may be NULL) is
