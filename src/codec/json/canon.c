@@ -4,32 +4,38 @@
 
 /* ---- what is canonical about one text, one number ---- */
 
+/* One such character, escaped; at most 6 bytes. */
+static size_t spell_char(char c, char *bytes)
+{
+	static const char controls[] = "\b\t\n\f\r", names[] = "btnfr", hex[] = "0123456789abcdef";
+	const char       *hit = c == '\0' ? NULL : strchr(controls, c);
+
+	bytes[0] = '\\';
+	if (c == '"' || c == '\\' || hit != NULL) {
+		bytes[1] = hit != NULL ? names[hit - controls] : c;
+		return 2;
+	}
+	memcpy(bytes + 1, "u00", 3);
+	bytes[4] = hex[(unsigned char)c >> 4];
+	bytes[5] = hex[c & 15];
+	return 6;
+}
+
+/* Control characters, quote, backslash: what canonical JSON writes with a backslash. */
+static bool needs_escape(char c)
+{
+	return (unsigned char)c < 0x20 || c == '"' || c == '\\';
+}
+
 /*
  * The canonical spelling of the character at the head of a scanned text, which is advanced behind
  * it. Returns its length, at most 6; bytes must have room for that.
  */
 static size_t spell_next(struct str *text, char *bytes)
 {
-	static const char controls[] = "\b\t\n\f\r", names[] = "btnfr", hex[] = "0123456789abcdef";
-	size_t            n = json_text_next(text, bytes);
-	unsigned char     c = (unsigned char)bytes[0];
-	const char       *hit;
+	size_t n = json_text_next(text, bytes);
 
-	if (n != 1 || (c >= 0x20 && c != '"' && c != '\\'))
-		return n;
-	bytes[0] = '\\';
-	bytes[1] = (char)c;
-	if (c >= 0x20)
-		return 2;
-	hit = c == '\0' ? NULL : strchr(controls, c);
-	if (hit != NULL) {
-		bytes[1] = names[hit - controls];
-		return 2;
-	}
-	memcpy(bytes + 1, "u00", 3);
-	bytes[4] = hex[c >> 4];
-	bytes[5] = hex[c & 15];
-	return 6;
+	return n == 1 && needs_escape(bytes[0]) ? spell_char(bytes[0], bytes) : n;
 }
 
 static bool is_canonical_text(struct str text)
@@ -794,6 +800,41 @@ static enum err sink_to_buf(void *arg, struct str piece)
 enum err canon_emit_buf(const struct canon *c, enum canon_numbers numbers, struct buf *out)
 {
 	return canon_emit(c, numbers, sink_to_buf, out);
+}
+
+static size_t unescaped_run(struct str plain)
+{
+	size_t n = 0;
+
+	while (n < plain.len && !needs_escape(plain.ptr[n]))
+		n++;
+	return n;
+}
+
+static enum err add_quoted(struct buf *out, struct str plain)
+{
+	enum err e = buf_add(out, STRL("\""));
+
+	while (plain.len > 0 && e == ERR_OK) {
+		size_t run = unescaped_run(plain);
+		char   bytes[6];
+
+		e = buf_add(out, str_head(plain, run));
+		plain = str_from(plain, run);
+		if (plain.len == 0 || e != ERR_OK)
+			continue;
+		e = buf_add(out, str_span(bytes, spell_char(plain.ptr[0], bytes)));
+		plain = str_from(plain, 1);
+	}
+	return e == ERR_OK ? buf_add(out, STRL("\"")) : e;
+}
+
+enum err canon_add_text(struct buf *out, struct str plain)
+{
+	size_t   before = buf_len(out);
+	enum err e = add_quoted(out, plain);
+
+	return e == ERR_OK ? json_check(str_from(buf_str(out), before), NULL) : e;
 }
 
 enum err canon_write(struct str doc, const struct canon_options *options,

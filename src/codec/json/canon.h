@@ -80,6 +80,12 @@ enum err canon_write(struct str doc, const struct canon_options *options,
                      enum canon_numbers numbers, struct buf *out);
 
 /*
+ * Appends plain as a canonical string, quotes included; control characters may occur.
+ * ERR_SYNTAX: not UTF-8 (out then holds part of it). ERR_LIMIT, ERR_NOMEM: see buf.h.
+ */
+enum err canon_add_text(struct buf *out, struct str plain);
+
+/*
  * Is doc, byte for byte, strictly canonical JSON, numbers included (integers within +-(2^53 - 1))?
  * ERR_SYNTAX: no. ERR_RANGE: a number outside, or as in scan.h.  Memory as canon_open.
  */

@@ -6,8 +6,8 @@
  * Everything a peer sends passes here first. Stricter than RFC 8259 where readers are known to
  * differ: the text must be well-formed UTF-8 without byte-order mark, an escaped surrogate must
  * have its partner, and nothing but white space may follow the one value. Numbers stay text.
- * Repeated keys are not looked for here: that is the business of json_find (for the members it is asked for)
- * and of canon.h (for all of them).
+ * Repeated keys are not looked for here: that is the business of json_find (for the members it is
+ * asked for) and of canon.h (for all of them).
  *
  * Pure: no allocation, no recursion; a scanner is a fixed-size value of some 200 bytes.
  *
