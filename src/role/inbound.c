@@ -243,6 +243,7 @@ static void passage_log(struct passage *p, int status, const struct relay_result
 static void passage_free(struct passage *p)
 {
 	gauge_down(GAUGE_inbound_requests_open);
+	upstream_drop(p->upstream);
 	settings_drop(p->settings);
 	free(p);
 }
@@ -453,7 +454,7 @@ static void passage_decide(struct passage *p)
 		passage_answer(p, 413, "M_TOO_LARGE", "the request body is too large");
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
-		p->upstream = p->in->upstream(p->in->arg, p->domain->homeserver);
+		p->upstream = upstream_keep(p->in->upstream(p->in->arg, p->domain->homeserver));
 		passage_relay(p);
 	}
 }

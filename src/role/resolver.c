@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "codec/matrix/well_known.h"
 #include "net/fetch.h"
 
 enum {
@@ -617,13 +618,14 @@ void resolver_forget(struct resolver *rv)
 		known_drop(rv, LIST_ENTRY(rv->known.next, struct known, link));
 }
 
-void resolver_set_tls(struct resolver *rv, struct tls_client *tls)
+void resolver_set(struct resolver *rv, struct tls_client *tls, struct dns *dns)
 {
 	if (tls != NULL)
 		tls_client_keep(tls);
 	if (rv->o.tls != NULL)
 		tls_client_drop(rv->o.tls);
 	rv->o.tls = tls;
+	rv->o.dns = dns; /* questions under way end where they were asked */
 }
 
 void resolver_free(struct resolver *rv)

@@ -37,7 +37,7 @@ enum err resolver_new(const struct resolver_options *o, struct resolver **out);
 void     resolver_free(struct resolver *rv); /* waiting lookups must have been cancelled */
 void     resolver_forget(struct resolver *rv); /* after a change of policy or authorities: what is in memory */
 /* For a reload. */
-void     resolver_set_tls(struct resolver *rv, struct tls_client *tls);
+void     resolver_set(struct resolver *rv, struct tls_client *tls, struct dns *dns);
 
 /* What is known and fresh, or NULL. May start a lookup in the background. Valid until the loop turns. */
 const struct resolution *resolver_known(struct resolver *rv, struct str server_name);

@@ -99,7 +99,7 @@ struct settings {
 	bool        has_dns;
 	struct address dns;     /* when has_dns */
 	int         log_level;  /* enum log_level */
-	const struct address_range *allow_ranges;
+	const struct cidr *allow_ranges;
 	size_t      allow_range_count;
 	const char *const *deny_servers; /* exact or "*.suffix" */
 	size_t      deny_server_count;

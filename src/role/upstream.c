@@ -5,6 +5,8 @@
 enum { UPSTREAM_ADDRESSES_MAX = 4, LOOKUP_MS = 5000, LIFE_MIN_S = 10, LIFE_MAX_S = 600, RETRY_S = 5 };
 
 struct upstream {
+	unsigned           refs;
+	bool               secure; /* https */
 	struct loop       *loop;
 	struct http_pool  *pool;
 	struct tls_client *tls;
@@ -161,28 +163,47 @@ enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
 
 	if (u == NULL)
 		return ERR_NOMEM;
+	u->refs = 1;
 	u->loop = l;
-	u->tls = hs->tls ? tls : NULL;
-	u->dns = dns;
+	u->secure = hs->tls;
+	upstream_set(u, tls, dns);
 	u->connect_ms = limits->connect_ms;
 	list_init(&u->waiting);
 	upstream_fill(u, hs);
 	u->pool = http_pool_new(l, &pool);
 	if (u->pool == NULL) {
-		free(u);
+		upstream_drop(u);
 		return ERR_NOMEM;
 	}
 	*out = u;
 	return ERR_OK;
 }
 
-void upstream_free(struct upstream *u)
+struct upstream *upstream_keep(struct upstream *u)
 {
-	if (u == NULL)
+	u->refs++;
+	return u;
+}
+
+void upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns)
+{
+	if (tls != NULL && u->secure)
+		tls_client_keep(tls);
+	if (u->tls != NULL)
+		tls_client_drop(u->tls);
+	u->tls = u->secure ? tls : NULL;
+	u->dns = dns;
+}
+
+void upstream_drop(struct upstream *u)
+{
+	if (u == NULL || --u->refs > 0)
 		return;
 	dns_query_cancel(&u->a);
 	dns_query_cancel(&u->aaaa);
 	upstream_tell(u, ERR_CANCELLED);
 	http_pool_free(u->pool);
+	if (u->tls != NULL)
+		tls_client_drop(u->tls);
 	free(u);
 }

@@ -18,7 +18,8 @@ struct upstream;
 enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
 		      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
 		      struct upstream **out);
-void     upstream_free(struct upstream *u); /* no call of its pool may be open, no waiter left */
+struct upstream *upstream_keep(struct upstream *u);
+void             upstream_drop(struct upstream *u); /* the last one frees: no call open, no waiter left */
 
 /* Someone who waits for the address. */
 struct upstream_wait {
@@ -35,6 +36,8 @@ enum err upstream_target(struct upstream *u, struct http_target *target, struct 
 void     upstream_wait_cancel(struct upstream_wait *w);
 
 struct http_pool *upstream_pool(struct upstream *u);
+/* For a reload: where names are asked and which authorities count from now on. */
+void              upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns);
 bool              upstream_is_local(const struct upstream *u); /* unix socket */
 
 #endif

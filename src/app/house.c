@@ -1,0 +1,609 @@
+#include "app/house.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "loop/interfaces.h"
+#include "role/inbound.h"
+#include "role/outbound.h"
+#include "role/resolver.h"
+#include "role/upstream.h"
+
+enum { OWN_ADDRESSES_MAX = 64, NAMES_PER_CLASS_MB = 2, SESSIONS_PER_CLASS_MB = 1 };
+
+/* One homeserver of the present settings, or of earlier ones. */
+struct neighbour {
+	struct link      link;
+	struct upstream *upstream;
+	char             url[512];
+};
+
+enum doorway_kind { DOORWAY_INBOUND, DOORWAY_OUTBOUND };
+
+/* One listener and what is behind it. */
+struct doorway {
+	struct link       link;
+	struct house     *house;
+	enum doorway_kind kind;
+	struct endpoint   endpoint;
+	enum outbound_mode mode;
+	struct listener  *listener;
+	struct outbound  *outbound; /* DOORWAY_OUTBOUND */
+	bool              wanted;   /* by the settings being taken over */
+};
+
+struct house {
+	struct loop          *loop;
+	struct settings      *settings;
+	struct tls_server    *tls_server;
+	struct tls_client    *tls_client;
+	struct dns           *dns;
+	struct dns           *old_dns[8]; /* replaced by reloads; questions may be under way */
+	size_t                old_dns_count;
+	struct address        own[OWN_ADDRESSES_MAX];
+	struct address_policy policy;
+	struct limit          handshakes, calls;
+	struct http_pool     *servers;
+	struct resolver      *resolver;
+	struct inbound       *inbound;
+	struct link           neighbours, doorways;
+	bool                  draining;
+};
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void explain(struct house_fault *fault, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(fault->text, sizeof(fault->text), format, args);
+	va_end(args);
+}
+
+/* ---- homeservers ---- */
+
+static struct upstream *upstream_for(void *arg, const struct homeserver_settings *hs)
+{
+	struct house *h = arg;
+
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
+		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
+
+		if (strcmp(n->url, hs->url) == 0)
+			return n->upstream;
+	}
+	check(!"every homeserver of the settings has an upstream");
+	return NULL;
+}
+
+static bool has_neighbour(const struct house *h, const char *url)
+{
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
+		if (strcmp(LIST_ENTRY(l, struct neighbour, link)->url, url) == 0)
+			return true;
+	return false;
+}
+
+static enum err neighbours_add(struct house *h, const struct settings *s)
+{
+	for (size_t i = 0; i < s->homeserver_count; i++) {
+		const struct homeserver_settings *hs = &s->homeservers[i];
+		struct neighbour                 *n;
+		enum err                          e;
+
+		if (has_neighbour(h, hs->url))
+			continue;
+		n = calloc(1, sizeof(*n));
+		if (n == NULL)
+			return ERR_NOMEM;
+		if (!str_copy(str_of(hs->url), n->url, sizeof(n->url)))
+			e = ERR_RANGE;
+		else
+			e = upstream_new(h->loop, hs, &s->limits, h->tls_client, h->dns, &n->upstream);
+		if (e != ERR_OK) {
+			free(n);
+			return e;
+		}
+		list_push_back(&h->neighbours, &n->link);
+	}
+	return ERR_OK;
+}
+
+static void neighbours_tell(struct house *h)
+{
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
+		upstream_set(LIST_ENTRY(l, struct neighbour, link)->upstream, h->tls_client, h->dns);
+}
+
+static bool is_configured(const struct settings *s, const char *url)
+{
+	for (size_t i = 0; i < s->homeserver_count; i++)
+		if (strcmp(s->homeservers[i].url, url) == 0)
+			return true;
+	return false;
+}
+
+/* Those the settings no longer name; requests under way keep theirs. s NULL: all. */
+static void neighbours_prune(struct house *h, const struct settings *s)
+{
+	struct link *next;
+
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = next) {
+		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
+
+		next = l->next;
+		if (s != NULL && is_configured(s, n->url))
+			continue;
+		list_remove(&n->link);
+		upstream_drop(n->upstream);
+		free(n);
+	}
+}
+
+/* ---- listeners ---- */
+
+static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+{
+	return strcmp(a->path, b->path) == 0 && a->v6_only == b->v6_only &&
+	       (a->path[0] != '\0' || address_equal(&a->address, &b->address));
+}
+
+static void endpoint_text(const struct endpoint *ep, char *out, size_t size)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (ep->path[0] != '\0')
+		snprintf(out, size, "unix:%s", ep->path);
+	else
+		snprintf(out, size, "%s", address_text(&ep->address, text));
+}
+
+static void explain_listen(struct house_fault *fault, enum err e, const struct endpoint *ep)
+{
+	char where[128];
+
+	endpoint_text(ep, where, sizeof(where));
+	if (e == ERR_EXISTS)
+		explain(fault, "%s is in use by another program; stop that one or choose another port "
+			       "(`ss -ltnp` shows who it is)", where);
+	else if (e == ERR_DENIED)
+		explain(fault, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+			where);
+	else if (e == ERR_UNREACHABLE)
+		explain(fault, "%s: this machine has no such address; correct the listener's address", where);
+	else
+		explain(fault, "%s: cannot listen: %s", where, strerror(errno));
+}
+
+static void on_full(void *arg, bool full)
+{
+	struct doorway *d = arg;
+
+	if (d->listener == NULL)
+		return;
+	if (full)
+		listener_pause(d->listener);
+	else
+		listener_resume(d->listener);
+}
+
+static void on_inbound_full(void *arg, bool full)
+{
+	struct house *h = arg;
+
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
+		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
+
+		if (d->kind == DOORWAY_INBOUND)
+			on_full(d, full);
+	}
+}
+
+static void on_accept(void *arg, struct stream *s, const struct address *peer)
+{
+	struct doorway *d = arg;
+
+	if (d->kind == DOORWAY_INBOUND)
+		inbound_accept(d->house->inbound, s, peer);
+	else
+		outbound_accept(d->outbound, s, peer);
+}
+
+static struct doorway *doorway_find(const struct house *h, enum doorway_kind kind,
+				    const struct endpoint *ep, enum outbound_mode mode)
+{
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
+		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
+
+		if (d->kind == kind && same_endpoint(&d->endpoint, ep) && d->mode == mode)
+			return d;
+	}
+	return NULL;
+}
+
+static void doorway_close(struct doorway *d)
+{
+	list_remove(&d->link);
+	if (d->listener != NULL)
+		listener_close(d->listener);
+	outbound_free(d->outbound);
+	free(d);
+}
+
+/* The doorway for this endpoint, opened if it is not there; marked as wanted. */
+static enum err doorway_want(struct house *h, enum doorway_kind kind, const struct endpoint *ep,
+			     enum outbound_mode mode, struct house_fault *fault, struct doorway **out)
+{
+	struct doorway *d = doorway_find(h, kind, ep, mode);
+	enum err        e;
+
+	*out = d;
+	if (d != NULL) {
+		d->wanted = true;
+		return ERR_OK;
+	}
+	d = calloc(1, sizeof(*d));
+	if (d == NULL)
+		return ERR_NOMEM;
+	*d = (struct doorway){ .house = h, .kind = kind, .endpoint = *ep, .mode = mode, .wanted = true };
+	e = listener_open(h->loop, ep, on_accept, d, &d->listener);
+	if (e != ERR_OK) {
+		explain_listen(fault, e, ep);
+		free(d);
+		return e;
+	}
+	list_push_back(&h->doorways, &d->link);
+	*out = d;
+	return ERR_OK;
+}
+
+static enum err doorway_outbound(struct house *h, struct settings *s,
+				 const struct outbound_settings *section, struct doorway *d)
+{
+	struct outbound_options o = {
+		.loop = h->loop,
+		.settings = s,
+		.section = section,
+		.resolver = h->resolver,
+		.servers = h->servers,
+		.calls = &h->calls,
+		.tls = h->tls_client,
+		.upstream = upstream_for,
+		.arg = h,
+	};
+	enum err e;
+
+	if (d->outbound != NULL)
+		return ERR_OK;
+	e = outbound_new(&o, &d->outbound);
+	if (e == ERR_OK)
+		outbound_on_full(d->outbound, on_full, d);
+	return e;
+}
+
+static enum err doorways_want(struct house *h, struct settings *s, struct house_fault *fault)
+{
+	struct doorway *d;
+	enum err        e = ERR_OK;
+
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next)
+		LIST_ENTRY(l, struct doorway, link)->wanted = false;
+	for (size_t i = 0; e == ERR_OK && i < s->listen_count; i++)
+		e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint, OUTBOUND_MATRIX_FEDERATION,
+				 fault, &d);
+	for (size_t i = 0; e == ERR_OK && i < s->outbound_count; i++) {
+		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint, s->outbounds[i].mode,
+				 fault, &d);
+		if (e == ERR_OK)
+			e = doorway_outbound(h, s, &s->outbounds[i], d);
+	}
+	return e;
+}
+
+/* After success those no longer wanted go; after failure those just opened. */
+static void doorways_settle(struct house *h, const struct settings *s)
+{
+	struct link *next;
+
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = next) {
+		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
+		bool            keep = false;
+
+		next = l->next;
+		for (size_t i = 0; s != NULL && i < s->listen_count; i++)
+			keep |= d->kind == DOORWAY_INBOUND &&
+				same_endpoint(&d->endpoint, &s->listens[i].endpoint);
+		for (size_t i = 0; s != NULL && i < s->outbound_count; i++)
+			keep |= d->kind == DOORWAY_OUTBOUND && d->mode == s->outbounds[i].mode &&
+				same_endpoint(&d->endpoint, &s->outbounds[i].endpoint);
+		if (!keep)
+			doorway_close(d);
+	}
+}
+
+static void doorways_reload(struct house *h, struct settings *s)
+{
+	for (size_t i = 0; i < s->outbound_count; i++) {
+		struct doorway *d = doorway_find(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
+						 s->outbounds[i].mode);
+
+		outbound_reload(d->outbound, s, &s->outbounds[i], h->tls_client);
+	}
+}
+
+/* ---- shared things ---- */
+
+static enum err load_tls_server(struct house *h, const struct settings *s, struct house_fault *fault,
+				struct tls_server **out)
+{
+	const char             *certificates[64], *keys[64];
+	struct tls_server_files f = { certificates, 0, keys, 0, DAY_MS };
+	struct tls_fault        wrong = { "" }, warning = { "" };
+	enum err                e;
+
+	for (size_t i = 0; i < s->domain_count; i++) {
+		const struct domain_settings *d = &s->domains[i];
+
+		for (size_t k = 0; k < d->certificate_count && f.certificate_count < 64; k++)
+			certificates[f.certificate_count++] = d->certificates[k];
+		for (size_t k = 0; k < d->key_count && f.key_count < 64; k++)
+			keys[f.key_count++] = d->keys[k];
+	}
+	if (s->listen_count == 0 || f.certificate_count == 0)
+		return ERR_OK;
+	e = tls_server_load(h->loop, &f, out, &wrong, &warning);
+	if (e != ERR_OK)
+		explain(fault, "%s", wrong.text);
+	else if (warning.text[0] != '\0')
+		log_say(LOG_WARN, "serve.certificate", "%s", warning.text);
+	return e;
+}
+
+static bool needs_authorities(const struct settings *s)
+{
+	bool needs = s->outbound_count > 0;
+
+	for (size_t i = 0; i < s->homeserver_count; i++)
+		needs |= s->homeservers[i].tls;
+	return needs;
+}
+
+static enum err load_tls_client(struct house *h, const struct settings *s, struct house_fault *fault,
+				struct tls_client **out)
+{
+	struct tls_fault wrong = { "" };
+	enum err         e;
+
+	if (!needs_authorities(s))
+		return ERR_OK;
+	e = tls_client_load(h->loop, s->ca_file, s->limits.memory_class * SESSIONS_PER_CLASS_MB, out,
+			    &wrong);
+	if (e != ERR_OK)
+		explain(fault, "%s", wrong.text);
+	return e;
+}
+
+static bool same_dns(const struct settings *a, const struct settings *b)
+{
+	return a->has_dns == b->has_dns && (!a->has_dns || address_equal(&a->dns, &b->dns));
+}
+
+static enum err new_dns(struct house *h, const struct settings *s, struct dns **out)
+{
+	return dns_new(h->loop, s->has_dns ? &s->dns : NULL, s->limits.dns_queries, out);
+}
+
+void house_refresh(struct house *h)
+{
+	h->policy.own = h->own;
+	h->policy.own_count = interfaces_addresses(h->own, OWN_ADDRESSES_MAX);
+}
+
+static void apply_policy(struct house *h, const struct settings *s)
+{
+	h->policy.allow = s->allow_ranges;
+	h->policy.allow_count = s->allow_range_count;
+	house_refresh(h);
+}
+
+const struct settings *house_settings(const struct house *h)
+{
+	return h->settings;
+}
+
+/* ---- opening ---- */
+
+static enum err open_shared(struct house *h, struct settings *s, struct house_fault *fault)
+{
+	const struct limit_settings *l = &s->limits;
+	struct http_pool_options     pool = {
+		    .limits = { l->response_head_max, l->response_head_max, l->response_head_max,
+				H1_FIELDS_MAX },
+		    .idle_max = l->outbound_connections,
+		    .idle_per_target_max = l->outbound_per_server,
+		    .idle_ms = l->pool_idle_ms,
+		    .handshakes = &h->handshakes,
+	};
+	struct resolver_options resolver = {
+		.loop = h->loop,
+		.policy = &h->policy,
+		.handshakes = &h->handshakes,
+		.names_max = l->memory_class * NAMES_PER_CLASS_MB,
+		.deadline_ms = l->resolve_connect_ms,
+	};
+	enum err e;
+
+	limit_init(&h->handshakes, GAUGE_server_handshakes_open, l->handshakes);
+	limit_init(&h->calls, GAUGE_server_connections_open, l->outbound_connections);
+	apply_policy(h, s);
+	e = load_tls_server(h, s, fault, &h->tls_server);
+	if (e == ERR_OK)
+		e = load_tls_client(h, s, fault, &h->tls_client);
+	if (e == ERR_OK)
+		e = new_dns(h, s, &h->dns);
+	h->servers = e == ERR_OK ? http_pool_new(h->loop, &pool) : NULL;
+	if (e == ERR_OK && h->servers == NULL)
+		e = ERR_NOMEM;
+	resolver.dns = h->dns;
+	resolver.tls = h->tls_client;
+	return e == ERR_OK ? resolver_new(&resolver, &h->resolver) : e;
+}
+
+static enum err open_roles(struct house *h, struct settings *s, struct house_fault *fault)
+{
+	struct inbound_options o = { h->loop, s, h->tls_server, upstream_for, h };
+	enum err               e = neighbours_add(h, s);
+
+	if (e == ERR_OK)
+		e = inbound_new(&o, &h->inbound);
+	if (e == ERR_OK)
+		inbound_on_full(h->inbound, on_inbound_full, h);
+	return e == ERR_OK ? doorways_want(h, s, fault) : e;
+}
+
+enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault, struct house **out)
+{
+	struct house *h = calloc(1, sizeof(*h));
+	enum err      e;
+
+	if (h == NULL)
+		return ERR_NOMEM;
+	h->loop = l;
+	h->settings = settings_keep(s);
+	list_init(&h->neighbours);
+	list_init(&h->doorways);
+	e = open_shared(h, s, fault);
+	if (e == ERR_OK)
+		e = open_roles(h, s, fault);
+	if (e != ERR_OK) {
+		house_close(h);
+		return e;
+	}
+	*out = h;
+	return ERR_OK;
+}
+
+/* ---- reload ---- */
+
+static void swap_dns(struct house *h, struct dns *fresh)
+{
+	if (fresh == NULL)
+		return;
+	if (h->old_dns_count == sizeof(h->old_dns) / sizeof(h->old_dns[0])) {
+		log_say(LOG_WARN, "serve.reload", "dns changed too often; restart to take it over");
+		dns_free(fresh);
+		return;
+	}
+	h->old_dns[h->old_dns_count++] = h->dns;
+	h->dns = fresh;
+}
+
+static void take_over(struct house *h, struct settings *s, struct tls_server *server,
+		      struct tls_client *client)
+{
+	tls_server_drop(h->tls_server);
+	h->tls_server = server;
+	if (h->tls_client != NULL)
+		tls_client_drop(h->tls_client);
+	h->tls_client = client;
+	apply_policy(h, s);
+	limit_set_max(&h->handshakes, s->limits.handshakes);
+	limit_set_max(&h->calls, s->limits.outbound_connections);
+	resolver_set(h->resolver, client, h->dns);
+	resolver_forget(h->resolver);
+	http_pool_clear(h->servers);
+	neighbours_tell(h);
+	inbound_reload(h->inbound, s, server);
+	doorways_reload(h, s);
+	doorways_settle(h, s);
+	neighbours_prune(h, s);
+	settings_keep(s);
+	settings_drop(h->settings);
+	h->settings = s;
+}
+
+enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault)
+{
+	struct tls_server *server = NULL;
+	struct tls_client *client = NULL;
+	struct dns        *dns = NULL;
+	enum err           e = load_tls_server(h, s, fault, &server);
+
+	if (e == ERR_OK)
+		e = load_tls_client(h, s, fault, &client);
+	if (e == ERR_OK && !same_dns(h->settings, s))
+		e = new_dns(h, s, &dns);
+	if (e == ERR_OK)
+		e = neighbours_add(h, s);
+	if (e == ERR_OK)
+		e = doorways_want(h, s, fault);
+	if (e != ERR_OK) {
+		doorways_settle(h, h->settings);
+		neighbours_prune(h, h->settings);
+		tls_server_drop(server);
+		if (client != NULL)
+			tls_client_drop(client);
+		if (dns != NULL)
+			dns_free(dns);
+		return e;
+	}
+	swap_dns(h, dns);
+	take_over(h, s, server, client);
+	return ERR_OK;
+}
+
+/* ---- closing ---- */
+
+void house_drain(struct house *h)
+{
+	h->draining = true;
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
+		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
+
+		if (d->listener != NULL)
+			listener_close(d->listener);
+		d->listener = NULL;
+		if (d->outbound != NULL)
+			outbound_drain(d->outbound);
+	}
+	inbound_drain(h->inbound);
+}
+
+bool house_is_empty(const struct house *h)
+{
+	bool empty = inbound_is_empty(h->inbound);
+
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
+		const struct doorway *d = LIST_ENTRY(l, struct doorway, link);
+
+		empty = empty && (d->outbound == NULL || outbound_is_empty(d->outbound));
+	}
+	return empty;
+}
+
+void house_close(struct house *h)
+{
+	while (!list_empty(&h->doorways))
+		doorway_close(LIST_ENTRY(h->doorways.next, struct doorway, link));
+	inbound_free(h->inbound);
+	resolver_free(h->resolver);
+	neighbours_prune(h, NULL);
+	http_pool_free(h->servers);
+	if (h->dns != NULL)
+		dns_free(h->dns);
+	for (size_t i = 0; i < h->old_dns_count; i++)
+		dns_free(h->old_dns[i]);
+	tls_server_drop(h->tls_server);
+	if (h->tls_client != NULL)
+		tls_client_drop(h->tls_client);
+	settings_drop(h->settings);
+	free(h);
+}

@@ -1,0 +1,36 @@
+/*
+ * house.h - the roles, their listeners and what they share, built from settings and rebuilt on reload.
+ *
+ * A reload first makes everything new that can fail (certificates, authorities, listeners); only
+ * when all of it stands is anything exchanged, so a bad configuration changes nothing. Listeners
+ * that stay the same are kept: no connection waiting in the kernel is lost.
+ */
+#ifndef APP_HOUSE_H
+#define APP_HOUSE_H
+
+#include <stdbool.h>
+
+#include "loop/loop.h"
+#include "role/settings.h"
+
+struct house;
+
+/* What is wrong and what to do, one line. */
+struct house_fault {
+	char text[512];
+};
+
+enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault,
+		    struct house **out);
+enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault);
+
+/* Now and then: looks at what changes by itself (addresses of the interfaces). */
+void house_refresh(struct house *h);
+
+const struct settings *house_settings(const struct house *h);
+
+void house_drain(struct house *h); /* no new connections or requests */
+bool house_is_empty(const struct house *h);
+void house_close(struct house *h);
+
+#endif

@@ -1,0 +1,231 @@
+#include "app/serve.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "app/config.h"
+#include "app/house.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+enum {
+	WATCH_MS = 60 * 1000,   /* between looks at the certificate files */
+	FAREWELL_MS = 5 * 1000, /* running requests have this long after SIGTERM */
+	FAREWELL_LOOK_MS = 50,
+	DESCRIPTORS_SPARE = 64, /* store, DNS, control socket, files */
+};
+
+struct serve {
+	struct config_source source;
+	struct loop         *loop;
+	struct house        *house;
+	struct deadline      watch, farewell;
+	uint64_t             files_stamp; /* of certificates and keys as they were loaded */
+	msec                 leave_at;
+	bool                 leaving;
+};
+
+/* ---- certificate files ---- */
+
+static uint64_t stamp_of(const char *const *paths, size_t count, uint64_t stamp)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct stat st;
+
+		if (stat(paths[i], &st) != 0)
+			continue;
+		stamp = stamp * 1099511628211u + (uint64_t)st.st_mtim.tv_sec;
+		stamp = stamp * 1099511628211u + (uint64_t)st.st_mtim.tv_nsec;
+		stamp = stamp * 1099511628211u + (uint64_t)st.st_size + (uint64_t)st.st_ino;
+	}
+	return stamp;
+}
+
+static uint64_t files_stamp(const struct settings *s)
+{
+	uint64_t stamp = 14695981039346656037u;
+
+	for (size_t i = 0; i < s->domain_count; i++) {
+		stamp = stamp_of(s->domains[i].certificates, s->domains[i].certificate_count, stamp);
+		stamp = stamp_of(s->domains[i].keys, s->domains[i].key_count, stamp);
+	}
+	return stamp;
+}
+
+/* ---- configuration ---- */
+
+/* Ceilings above what the process may open would only fail later, and less clearly. */
+static void fit_descriptors(struct settings *s)
+{
+	struct limit_settings *l = &s->limits;
+	struct rlimit          r;
+	rlim_t                 wanted = DESCRIPTORS_SPARE + 2 * (rlim_t)l->inbound_connections +
+			2 * (rlim_t)l->outbound_connections;
+	unsigned               each;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return;
+	if (r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max < wanted ? r.rlim_max : wanted > r.rlim_cur ? wanted : r.rlim_cur;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+		(void)getrlimit(RLIMIT_NOFILE, &r);
+	}
+	if (r.rlim_cur >= wanted)
+		return;
+	each = (unsigned)(r.rlim_cur > DESCRIPTORS_SPARE + 16 ? (r.rlim_cur - DESCRIPTORS_SPARE) / 4 : 4);
+	log_say(LOG_WARN, "serve.descriptors",
+		"this process may open %llu files: connections are limited to %u in and %u out; "
+		"raise the limit (procd: limits nofile) or lower `config limits`",
+		(unsigned long long)r.rlim_cur, each, each);
+	l->inbound_connections = each < l->inbound_connections ? each : l->inbound_connections;
+	l->outbound_connections = each < l->outbound_connections ? each : l->outbound_connections;
+}
+
+static enum err load(const struct serve *sv, struct settings **out)
+{
+	struct config_report *report = calloc(1, sizeof(*report));
+	enum err              e;
+
+	if (report == NULL)
+		return ERR_NOMEM;
+	e = config_load(&sv->source, out, report);
+	if (e != ERR_OK)
+		fprintf(stderr, "%s\n", report->error);
+	fputs(report->warnings, stderr);
+	free(report);
+	if (e == ERR_OK)
+		fit_descriptors(*out);
+	return e;
+}
+
+static void on_reload(void *arg)
+{
+	struct serve      *sv = arg;
+	struct settings   *s = NULL;
+	struct house_fault fault = { "" };
+	uint64_t           stamp;
+
+	if (sv->leaving)
+		return;
+	if (load(sv, &s) != ERR_OK) {
+		count(COUNT_reloads_refused);
+		log_say(LOG_ERROR, "serve.reload", "the configuration is wrong; the running one stays");
+		return;
+	}
+	stamp = files_stamp(s);
+	if (house_reload(sv->house, s, &fault) != ERR_OK) {
+		count(COUNT_reloads_refused);
+		log_say(LOG_ERROR, "serve.reload", "%s; the running configuration stays", fault.text);
+	} else {
+		count(COUNT_reloads);
+		sv->files_stamp = stamp;
+		log_set_level((enum log_level)s->log_level);
+		log_say(LOG_INFO, "serve.reload", "configuration %s taken over", sv->source.path);
+	}
+	settings_drop(s);
+}
+
+static void on_watch(void *arg)
+{
+	struct serve *sv = arg;
+
+	house_refresh(sv->house);
+	if (!sv->leaving && files_stamp(house_settings(sv->house)) != sv->files_stamp) {
+		log_say(LOG_INFO, "serve.certificates", "certificate files have changed");
+		sv->files_stamp = files_stamp(house_settings(sv->house));
+		on_reload(sv);
+	}
+	deadline_in(&sv->watch, WATCH_MS);
+}
+
+/* ---- leaving ---- */
+
+static void on_farewell(void *arg)
+{
+	struct serve *sv = arg;
+
+	if (!house_is_empty(sv->house) && loop_now(sv->loop) < sv->leave_at) {
+		deadline_in(&sv->farewell, FAREWELL_LOOK_MS);
+		return;
+	}
+	loop_stop(sv->loop);
+}
+
+static void on_terminate(void *arg)
+{
+	struct serve *sv = arg;
+
+	if (sv->leaving) { /* the second time at once */
+		loop_stop(sv->loop);
+		return;
+	}
+	sv->leaving = true;
+	sv->leave_at = loop_now(sv->loop) + FAREWELL_MS;
+	log_say(LOG_INFO, "serve.stop", "finishing what is running");
+	house_drain(sv->house);
+	on_farewell(sv);
+}
+
+/* ---- course ---- */
+
+static void announce(const struct serve *sv)
+{
+	const struct settings *s = house_settings(sv->house);
+
+	log_say(LOG_INFO, "serve.ready", "%zu domains, %zu listeners, %zu outbound; memory class %u",
+		s->domain_count, s->listen_count, s->outbound_count, s->limits.memory_class);
+}
+
+static enum err run(struct serve *sv, struct settings *s)
+{
+	struct house_fault  fault = { "" };
+	struct loop_signals signals = { on_terminate, on_reload, sv };
+	enum err            e;
+
+	sv->files_stamp = files_stamp(s);
+	e = loop_watch_signals(sv->loop, &signals);
+	if (e == ERR_OK)
+		e = house_open(sv->loop, s, &fault, &sv->house);
+	if (e != ERR_OK) {
+		loop_unwatch_signals(sv->loop);
+		log_say(LOG_ERROR, "serve.start", "%s", fault.text[0] ? fault.text : err_slug(e));
+		return e;
+	}
+	deadline_init(&sv->watch, sv->loop, on_watch, sv);
+	deadline_init(&sv->farewell, sv->loop, on_farewell, sv);
+	deadline_in(&sv->watch, WATCH_MS);
+	announce(sv);
+	loop_run(sv->loop);
+	deadline_clear(&sv->watch);
+	deadline_clear(&sv->farewell);
+	house_close(sv->house);
+	loop_unwatch_signals(sv->loop);
+	log_say(LOG_INFO, "serve.stopped", "good night");
+	return ERR_OK;
+}
+
+enum err serve_run(const struct serve_options *o)
+{
+	struct serve     sv = { .source = { .path = o->config, .credentials = o->credentials } };
+	struct settings *s = NULL;
+	enum err         e = load(&sv, &s);
+
+	if (e != ERR_OK)
+		return e;
+	log_set_level((enum log_level)s->log_level);
+	if (!s->enabled) {
+		log_say(LOG_INFO, "serve.disabled", "%s says enabled '0': nothing to do", o->config);
+		settings_drop(s);
+		return ERR_OK;
+	}
+	sv.loop = loop_new();
+	e = sv.loop == NULL ? ERR_NOMEM : run(&sv, s);
+	settings_drop(s);
+	if (sv.loop != NULL)
+		loop_free(sv.loop);
+	return e;
+}

@@ -1,0 +1,47 @@
+/*
+ * outbound.h - the homeserver's way to other servers.
+ *
+ * Two kinds of listener. matrix-federation: plain HTTP with absolute-form targets
+ * matrix-federation://NAME/path and a Bearer secret, as Synapse sends with
+ * outbound_federation_restricted_to; doorstep finds NAME, does TLS, keeps connections. connect: an
+ * HTTP CONNECT proxy for the other homeservers, which do discovery and TLS themselves.
+ *
+ * Errors are chosen by what they do inside the homeserver: one that makes it suspend a destination is
+ * given only when the destination failed. A name served by this same doorstep goes straight to its
+ * homeserver, under the policy of the public door.
+ */
+#ifndef ROLE_OUTBOUND_H
+#define ROLE_OUTBOUND_H
+
+#include "role/resolver.h"
+#include "role/settings.h"
+#include "role/upstream.h"
+
+struct outbound;
+
+struct outbound_options {
+	struct loop                    *loop;
+	struct settings                *settings; /* kept */
+	const struct outbound_settings *section;  /* of these settings */
+	struct resolver                *resolver;
+	struct http_pool               *servers;  /* connections to other servers */
+	struct limit                   *calls;    /* ceiling on these */
+	struct tls_client              *tls;      /* kept */
+	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
+	void                           *arg;
+};
+
+enum err outbound_new(const struct outbound_options *o, struct outbound **out);
+
+void outbound_accept(void *outbound, struct stream *s, const struct address *peer);
+typedef void outbound_full_fn(void *arg, bool full);
+void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg);
+
+/* section: of the new settings. */
+void outbound_reload(struct outbound *ob, struct settings *s, const struct outbound_settings *section,
+		     struct tls_client *tls);
+void outbound_drain(struct outbound *ob);
+bool outbound_is_empty(const struct outbound *ob);
+void outbound_free(struct outbound *ob);
+
+#endif
