@@ -120,8 +120,8 @@ static enum err refuse_option(const struct config_document *d, enum option_secti
 
 	suggest_init(&s, uo->name);
 	for (size_t i = 0; i < option_count; i++)
-		if (options[i].section == kind)
-			suggest_offer(&s, options[i].name);
+		if (option_table[i].section == kind)
+			suggest_offer(&s, option_table[i].name);
 	return refuse_at(d, uo->place, "unknown option '%.*s' in '%s'%s",
 			 (int)str_head(uo->name, 60).len, uo->name.ptr, section_text(u, where),
 			 suggest_text(&s, near, sizeof(near)));
@@ -202,7 +202,7 @@ static enum err read_options(const struct config_document *d, struct config_sect
 		if (option_find(s->kind, uo->name) == NULL)
 			return refuse_option(d, s->kind, s->uci, uo);
 	for (size_t i = 0; i < option_count && e == ERR_OK; i++) {
-		const struct option     *o = &options[i];
+		const struct option     *o = &option_table[i];
 		const struct uci_option *uo;
 		void                    *field = (char *)s->values + o->at;
 

@@ -62,8 +62,8 @@ void config_show(const struct config_document *d, FILE *out)
 			fprintf(out, " '%s'", s->name);
 		fputs("\n", out);
 		for (size_t i = 0; i < option_count; i++)
-			if (options[i].section == s->kind)
-				show_option(d, s, &options[i], out);
+			if (option_table[i].section == s->kind)
+				show_option(d, s, &option_table[i], out);
 	}
 }
 
@@ -113,19 +113,19 @@ static void json_section(const struct config_document *d, const struct config_se
 	print_json(str_of(s->name), out);
 	fputs(",\"options\":{", out);
 	for (size_t i = 0; i < option_count; i++) {
-		if (options[i].section != s->kind || !texts_of(d, s, &options[i], scratch, &t))
+		if (option_table[i].section != s->kind || !texts_of(d, s, &option_table[i], scratch, &t))
 			continue;
 		fputs(comma, out);
-		json_option(&options[i], &t, out);
+		json_option(&option_table[i], &t, out);
 		comma = ",";
 	}
 	fputs("},\"defaults\":[", out);
 	comma = "";
 	for (size_t i = 0; i < option_count; i++) {
-		if (options[i].section != s->kind || config_is_set(s, options[i].name) ||
-		    !texts_of(d, s, &options[i], scratch, &t))
+		if (option_table[i].section != s->kind || config_is_set(s, option_table[i].name) ||
+		    !texts_of(d, s, &option_table[i], scratch, &t))
 			continue;
-		fprintf(out, "%s\"%s\"", comma, options[i].name);
+		fprintf(out, "%s\"%s\"", comma, option_table[i].name);
 		comma = ",";
 	}
 	fputs("]}", out);
@@ -180,15 +180,15 @@ static void manual_section(enum option_section kind, FILE *out)
 	fprintf(out, "### config %s\n\n%s\n\n", option_sections[kind].name, option_sections[kind].help);
 	fputs("| option | value | default | range | meaning |\n|---|---|---|---|---|\n", out);
 	for (size_t i = 0; i < option_count; i++) {
-		if (options[i].section != kind)
+		if (option_table[i].section != kind)
 			continue;
-		fprintf(out, "| `%s` | ", options[i].name);
-		manual_type(&options[i], out);
+		fprintf(out, "| `%s` | ", option_table[i].name);
+		manual_type(&option_table[i], out);
 		fputs(" | ", out);
-		manual_default(&options[i], out);
+		manual_default(&option_table[i], out);
 		fputs(" | ", out);
-		manual_range(&options[i], out);
-		fprintf(out, " | %s |\n", options[i].help);
+		manual_range(&option_table[i], out);
+		fprintf(out, " | %s |\n", option_table[i].help);
 	}
 	fputs("\n", out);
 }

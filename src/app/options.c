@@ -58,7 +58,7 @@ static const struct option_word modes[] = { { "matrix-federation", OUTBOUND_MATR
 #define LIMIT(f)      SECTION_LIMITS, #f
 #define POLICY(f)     SECTION_POLICY, #f
 
-const struct option options[] = {
+const struct option option_table[] = {
 	{ MAIN(enabled), OPTION_FLAG, FIELD(main_options, enabled), .def = "0",
 	  .help = "0: `serve` says so and ends at once with success." },
 	{ MAIN(state_dir), OPTION_FILE, FIELD(main_options, state_dir),
@@ -204,7 +204,7 @@ const struct option options[] = {
 		  "below it." },
 };
 
-const size_t option_count = sizeof(options) / sizeof(options[0]);
+const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
 
 unsigned option_class_index(unsigned memory_class)
 {
@@ -220,7 +220,7 @@ unsigned option_class_of(uint64_t memory_kb)
 const struct option *option_find(enum option_section section, struct str name)
 {
 	for (size_t i = 0; i < option_count; i++)
-		if (options[i].section == section && str_is(name, options[i].name))
-			return &options[i];
+		if (option_table[i].section == section && str_is(name, option_table[i].name))
+			return &option_table[i];
 	return NULL;
 }

@@ -140,7 +140,7 @@ struct option_section_row {
 	const char *help;
 };
 
-extern const struct option             options[];
+extern const struct option             option_table[];
 extern const size_t                    option_count;
 extern const struct option_section_row option_sections[SECTION_COUNT];
 
