@@ -21,9 +21,9 @@
 enum { H1_FIELDS_MAX = 100 };
 
 struct h1_limits {
-	size_t line_max;  /* request or status line, without CRLF */
-	size_t field_max; /* one field line */
-	size_t head_max;  /* the whole head with its final empty line; at most 65000 */
+	size_t line_max;   /* request or status line, without CRLF */
+	size_t field_max;  /* one field line */
+	size_t head_max;   /* the whole head with its final empty line; at most 65000 */
 	size_t fields_max; /* at most H1_FIELDS_MAX */
 };
 
@@ -42,16 +42,16 @@ struct h1_slot { /* one parsed field line, as offsets from the start of the head
 struct h1_head_parser {
 	enum h1_side     side;
 	struct h1_limits limits;
-	size_t           at;         /* bytes looked at so far */
-	size_t           line_at;    /* start of the line being read */
-	size_t           length;     /* ERR_OK: bytes of the head */
+	size_t           at;          /* bytes looked at so far */
+	size_t           line_at;     /* start of the line being read */
+	size_t           length;      /* ERR_OK: bytes of the head */
 	unsigned         empty_lines; /* skipped before a request line (at most 1, RFC 9112 2.2) */
 	bool             have_first;  /* request or status line has been read */
 	uint16_t         first_at, first_len;
 	uint16_t         method_len, target_len; /* requests: parts of the first line */
 	size_t           slot_count;
 	struct h1_slot   slots[H1_FIELDS_MAX];
-	struct h1_fault  fault;      /* set with ERR_SYNTAX */
+	struct h1_fault  fault; /* set with ERR_SYNTAX */
 };
 
 void h1_head_init(struct h1_head_parser *p, enum h1_side side, const struct h1_limits *limits);
@@ -81,7 +81,7 @@ enum err h1_head_feed(struct h1_head_parser *p, struct str bytes);
  * ERR_SYNTAX: p->fault.
  */
 enum err h1_head_view(struct h1_head_parser *p, struct str bytes, enum http_method method,
-		      struct field *fields, struct head *out);
+                      struct field *fields, struct head *out);
 
 /* Body decoder: turns wire bytes into body bytes. */
 enum h1_body_state {
@@ -99,13 +99,13 @@ enum h1_body_state {
 
 struct h1_body {
 	enum h1_body_state state;
-	uint64_t           left;       /* of the length or of the current chunk */
-	uint64_t           seen;       /* body bytes delivered so far */
-	unsigned           digits;     /* of the chunk size being read */
-	unsigned           line_bytes; /* extension bytes on this line */
+	uint64_t           left;        /* of the length or of the current chunk */
+	uint64_t           seen;        /* body bytes delivered so far */
+	unsigned           digits;      /* of the chunk size being read */
+	unsigned           line_bytes;  /* extension bytes on this line */
 	unsigned           total_bytes; /* extension and trailer bytes in this message */
-	unsigned           flags;      /* private to h1_body.c */
-	const char        *fault;      /* slug, set with ERR_SYNTAX */
+	unsigned           flags;       /* private to h1_body.c */
+	const char        *fault;       /* slug, set with ERR_SYNTAX */
 };
 
 void h1_body_init(struct h1_body *b, const struct head *h);

@@ -3,7 +3,7 @@
 
 /* RFC 9112 7.1 leaves these to the recipient. */
 enum {
-	SIZE_DIGITS_MAX = 16,  /* with leading zeros; the value is below 2^32 */
+	SIZE_DIGITS_MAX = 16, /* with leading zeros; the value is below 2^32 */
 	EXTENSION_LINE_MAX = 256,
 	EXTRA_TOTAL_MAX = 4096, /* extensions and trailers of one message */
 };

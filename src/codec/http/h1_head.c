@@ -89,7 +89,7 @@ enum { VERSION_LENGTH = 8 };
 static bool is_version(struct str s)
 {
 	return s.len == VERSION_LENGTH && str_starts(s, version_stem) &&
-	       (s.ptr[7] == '0' || s.ptr[7] == '1');
+		(s.ptr[7] == '0' || s.ptr[7] == '1');
 }
 
 static bool is_digit(char c)
@@ -101,7 +101,7 @@ static bool is_digit(char c)
 static bool is_other_major(struct str s)
 {
 	return s.len == VERSION_LENGTH && str_starts(s, STRL("HTTP/")) && is_digit(s.ptr[5]) &&
-	       s.ptr[5] != '1' && s.ptr[6] == '.' && is_digit(s.ptr[7]);
+		s.ptr[5] != '1' && s.ptr[6] == '.' && is_digit(s.ptr[7]);
 }
 
 static enum err on_request_line(struct h1_head_parser *p, struct str line)
@@ -131,8 +131,8 @@ enum { STATUS_AT = VERSION_LENGTH + 1, REASON_AT = STATUS_AT + 4 };
 static int read_status(const char *c)
 {
 	return is_digit(c[0]) && is_digit(c[1]) && is_digit(c[2])
-		       ? (c[0] - '0') * 100 + (c[1] - '0') * 10 + (c[2] - '0')
-		       : 0;
+		? (c[0] - '0') * 100 + (c[1] - '0') * 10 + (c[2] - '0')
+		: 0;
 }
 
 static enum err on_status_line(struct h1_head_parser *p, struct str line)
@@ -141,7 +141,8 @@ static enum err on_status_line(struct h1_head_parser *p, struct str line)
 
 	if (!is_version(str_head(line, VERSION_LENGTH)))
 		return refuse(p, 502, "bad-version");
-	if (line.len < REASON_AT || line.ptr[VERSION_LENGTH] != ' ' || line.ptr[REASON_AT - 1] != ' ')
+	if (line.len < REASON_AT || line.ptr[VERSION_LENGTH] != ' ' ||
+	    line.ptr[REASON_AT - 1] != ' ')
 		return refuse(p, 502, "bad-status-line");
 	status = read_status(line.ptr + STATUS_AT);
 	if (status < 100 || status > 599)
@@ -362,7 +363,7 @@ static void view_status_line(struct view *v, struct str bytes, enum http_method 
 	v->h->status = status;
 	v->h->reason = str_from(line, REASON_AT);
 	v->no_body = status < 200 || status == 204 || status == 304 || method == HTTP_HEAD ||
-		     (method == HTTP_CONNECT && status < 300);
+		(method == HTTP_CONNECT && status < 300);
 }
 
 /*
@@ -393,8 +394,8 @@ static enum err check_host(struct view *v)
 static bool is_known_coding(struct str s)
 {
 	static const struct str known[] = { STR("chunked"), STR("compress"), STR("x-compress"),
-					    STR("deflate"), STR("gzip"),     STR("x-gzip"),
-					    STR("identity") };
+		                            STR("deflate"), STR("gzip"),     STR("x-gzip"),
+		                            STR("identity") };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (str_ieq(s, known[i]))
@@ -488,7 +489,7 @@ static bool is_end_to_end(struct str name)
 	enum field_id id = head_field_id(name);
 
 	return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_AUTHORIZATION ||
-	       id == FIELD_CONTENT_TYPE || id == FIELD_X_FORWARDED;
+		id == FIELD_CONTENT_TYPE || id == FIELD_X_FORWARDED;
 }
 
 static enum err check_connection_field(struct view *v, struct str value, bool *close, bool *keep)
@@ -536,13 +537,13 @@ static enum err check_expect(struct view *v)
 	return ERR_OK;
 }
 
-typedef enum err check_fn(struct view *v);
-static check_fn *const request_checks[] = { check_host, check_framing, check_connect,
-					    check_connection, check_expect, NULL };
+typedef enum err       check_fn(struct view *v);
+static check_fn *const request_checks[] = { check_host,       check_framing, check_connect,
+	                                    check_connection, check_expect,  NULL };
 static check_fn *const response_checks[] = { check_framing, check_connection, NULL };
 
 enum err h1_head_view(struct h1_head_parser *p, struct str bytes, enum http_method method,
-		      struct field *fields, struct head *out)
+                      struct field *fields, struct head *out)
 {
 	struct view      v = { .p = p, .h = out };
 	check_fn *const *next;

@@ -26,32 +26,32 @@ enum http_method {
 };
 
 /* Field names the program acts on; every other name is FIELD_OTHER. */
-#define FIELD_TABLE(X)                                     \
-	X(FIELD_AGE, "age")                                \
-	X(FIELD_AUTHORIZATION, "authorization")            \
-	X(FIELD_CACHE_CONTROL, "cache-control")            \
-	X(FIELD_CONNECTION, "connection")                  \
-	X(FIELD_CONTENT_LENGTH, "content-length")          \
-	X(FIELD_CONTENT_TYPE, "content-type")              \
-	X(FIELD_DATE, "date")                              \
-	X(FIELD_EXPECT, "expect")                          \
-	X(FIELD_EXPIRES, "expires")                        \
-	X(FIELD_FORWARDED, "forwarded")                    \
-	X(FIELD_HOST, "host")                              \
-	X(FIELD_HTTP2_SETTINGS, "http2-settings")          \
-	X(FIELD_KEEP_ALIVE, "keep-alive")                  \
-	X(FIELD_LOCATION, "location")                      \
-	X(FIELD_PROXY_AUTHENTICATE, "proxy-authenticate")  \
-	X(FIELD_PROXY_AUTHORIZATION, "proxy-authorization") \
-	X(FIELD_PROXY_CONNECTION, "proxy-connection")      \
-	X(FIELD_RETRY_AFTER, "retry-after")                \
-	X(FIELD_TE, "te")                                  \
-	X(FIELD_TRAILER, "trailer")                        \
-	X(FIELD_TRANSFER_ENCODING, "transfer-encoding")    \
-	X(FIELD_UPGRADE, "upgrade")                        \
-	X(FIELD_USER_AGENT, "user-agent")                  \
-	X(FIELD_VIA, "via")                                \
-	X(FIELD_X_FORWARDED, "x-forwarded-*")  /* every name that starts with x-forwarded- */ \
+#define FIELD_TABLE(X)                                                                       \
+	X(FIELD_AGE, "age")                                                                  \
+	X(FIELD_AUTHORIZATION, "authorization")                                              \
+	X(FIELD_CACHE_CONTROL, "cache-control")                                              \
+	X(FIELD_CONNECTION, "connection")                                                    \
+	X(FIELD_CONTENT_LENGTH, "content-length")                                            \
+	X(FIELD_CONTENT_TYPE, "content-type")                                                \
+	X(FIELD_DATE, "date")                                                                \
+	X(FIELD_EXPECT, "expect")                                                            \
+	X(FIELD_EXPIRES, "expires")                                                          \
+	X(FIELD_FORWARDED, "forwarded")                                                      \
+	X(FIELD_HOST, "host")                                                                \
+	X(FIELD_HTTP2_SETTINGS, "http2-settings")                                            \
+	X(FIELD_KEEP_ALIVE, "keep-alive")                                                    \
+	X(FIELD_LOCATION, "location")                                                        \
+	X(FIELD_PROXY_AUTHENTICATE, "proxy-authenticate")                                    \
+	X(FIELD_PROXY_AUTHORIZATION, "proxy-authorization")                                  \
+	X(FIELD_PROXY_CONNECTION, "proxy-connection")                                        \
+	X(FIELD_RETRY_AFTER, "retry-after")                                                  \
+	X(FIELD_TE, "te")                                                                    \
+	X(FIELD_TRAILER, "trailer")                                                          \
+	X(FIELD_TRANSFER_ENCODING, "transfer-encoding")                                      \
+	X(FIELD_UPGRADE, "upgrade")                                                          \
+	X(FIELD_USER_AGENT, "user-agent")                                                    \
+	X(FIELD_VIA, "via")                                                                  \
+	X(FIELD_X_FORWARDED, "x-forwarded-*") /* every name that starts with x-forwarded- */ \
 	X(FIELD_X_REAL_IP, "x-real-ip")
 
 enum field_id {
@@ -69,8 +69,8 @@ struct field {
 };
 
 enum body_kind {
-	BODY_NONE,    /* no body: the message ends with its head */
-	BODY_LENGTH,  /* exactly content_length bytes, may be 0 */
+	BODY_NONE,   /* no body: the message ends with its head */
+	BODY_LENGTH, /* exactly content_length bytes, may be 0 */
 	BODY_CHUNKED,
 	BODY_TO_CLOSE, /* responses only: until the connection ends */
 };
@@ -79,24 +79,25 @@ struct head {
 	/* request */
 	enum http_method method;
 	struct str       method_text;
-	struct str       target;    /* raw bytes of the request target: signed, never altered */
-	struct str       authority; /* absolute-form and CONNECT: what the target names; else empty */
-	struct str       scheme;    /* absolute-form: as written, e.g. "https"; else empty */
-	struct str       path;      /* origin-form: target; absolute-form: path and query, "/" if the target has
+	struct str       target; /* raw bytes of the request target: signed, never altered */
+	struct str authority;    /* absolute-form and CONNECT: what the target names; else empty */
+	struct str scheme;       /* absolute-form: as written, e.g. "https"; else empty */
+	struct str
+		path; /* origin-form: target; absolute-form: path and query, "/" if the target has
 				     * none; "*" for OPTIONS *; CONNECT: empty */
-	struct str       host;      /* value of Host, "" when absent (HTTP/1.0 CONNECT) */
-	bool             expect_continue; /* a body comes once we said 100 */
+	struct str host;            /* value of Host, "" when absent (HTTP/1.0 CONNECT) */
+	bool       expect_continue; /* a body comes once we said 100 */
 	/* response */
 	int        status;
 	struct str reason;
 	/* both */
-	unsigned       minor; /* HTTP/1.minor, 0 or 1 */
+	unsigned       minor;      /* HTTP/1.minor, 0 or 1 */
 	bool           keep_alive; /* the sender's wish, version rules applied */
 	enum body_kind body;
 	uint64_t       content_length; /* BODY_LENGTH, or has_length */
-	bool           has_length; /* one good Content-Length was there, also when body is BODY_NONE (HEAD, 304) */
-	struct field  *fields;
-	size_t         field_count;
+	bool has_length; /* one good Content-Length was there, also when body is BODY_NONE (HEAD, 304) */
+	struct field *fields;
+	size_t        field_count;
 };
 
 enum http_method head_method(struct str token);
