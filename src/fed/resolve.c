@@ -8,7 +8,7 @@
 #define DEFAULT_PORT    8448
 #define WELL_KNOWN_PORT 443
 #define LIFE_MAX_MS     (48 * HOUR_MS) /* nothing is believed longer */
-#define REFUSED_MS      HOUR_MS        /* a refused name stays refused while its records stay */
+#define REFUSED_MS      HOUR_MS        /* what is refused is looked at again after this */
 #define SHORT_MS        MINUTE_MS      /* what was learnt in part only */
 #define DNS_NAME_LEN    253
 
@@ -265,8 +265,10 @@ static enum resolve_need finish_ip(struct resolve *r, const struct server_name *
 	if (address_parse_ip(n->host, &a) != ERR_OK)
 		return fail(r, ERR_SYNTAX, "the address cannot be read", now);
 	a.port = n->port == 0 ? DEFAULT_PORT : n->port;
-	if (address_check_ip(r->policy, &a, &why) != ERR_OK)
+	if (address_check_ip(r->policy, &a, &why) != ERR_OK) {
+		take_life(r, REFUSED_MS);
 		return fail(r, ERR_BLOCKED, why, now);
+	}
 	address_write_ip(&w, &a);
 	write_char(&w, '\0');
 	r->result.tls_name_is_ip = true;
@@ -383,6 +385,7 @@ static bool begin(struct resolve *r, struct str asked, const struct resolution *
 	r->state = RESOLVE_STATE_HOST;
 	str_copy(str_head(asked, SERVER_NAME_TEXT_MAX), r->asked, sizeof(r->asked));
 	if (e != ERR_OK) {
+		take_life(r, REFUSED_MS);
 		note(r, RESOLVE_STEP_NAME, asked, err_slug(e), nothing, "this is no server name");
 		*need = fail(r, e, "not a server name", now);
 		return false;
@@ -796,12 +799,13 @@ static enum resolve_need on_srv(struct resolve *r, const struct resolve_answer *
 		return RESOLVE_SRV;
 	}
 	take_life(r, resolution_record_ms(a->ttl_s));
+	note(r, RESOLVE_STEP_SRV, question_name(r), "found", nothing,
+	     r->connect ? "records with the port asked for decide"
+	                : "the records decide; the name's own addresses are not tried");
 	count = sift(r, a, ranks);
 	*absent = count == 0 && r->connect;
 	if (*absent)
 		return RESOLVE_SRV;
-	note(r, RESOLVE_STEP_SRV, question_name(r), "found", nothing,
-	     "the records decide; the name's own addresses are not tried");
 	if (count == 0) {
 		take_life(r, resolution_absence_ms(a->ttl_s));
 		return fail(r, r->target_error,
