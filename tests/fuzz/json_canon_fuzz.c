@@ -35,6 +35,8 @@ static void check_form(struct str doc, enum canon_numbers numbers, bool for_sign
 	buf_fini(&twice);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str doc = str_span(data, size);

@@ -81,6 +81,8 @@ static void check_items(struct str doc)
 	}
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str    text = str_span(data, size);

@@ -49,6 +49,8 @@ static void check_message(const struct xmatrix *line, struct str body)
 	xmatrix_close(&m);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str         all = str_span(data, size), value = str_head(all, str_find(all, '\n'));
