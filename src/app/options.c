@@ -106,7 +106,7 @@ const struct option option_table[] = {
 	{ DOMAIN(key), OPTION_CREDENTIAL, FIELD(domain_options, key), .flags = OPTION_LIST,
 	  .help = "Private key (PEM). Keys and certificates are paired by matching." },
 
-	{ HOMESERVER(url), OPTION_HOMESERVER_URL, FIELD(homeserver_options, url),
+	{ HOMESERVER(url), OPTION_HOMESERVER_URL, FIELD(homeserver_options, url), 0, 500,
 	  .flags = OPTION_REQUIRED,
 	  .help = "Where it listens: `http://192.168.1.20:8008`, `https://...` or `unix:/path`." },
 	{ HOMESERVER(connection_limit), OPTION_NUMBER, FIELD(homeserver_options, connection_limit),

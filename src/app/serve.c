@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "app/config.h"
+#include "app/control.h"
 #include "app/house.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -23,6 +24,7 @@ struct serve {
 	struct config_source source;
 	struct loop         *loop;
 	struct house        *house;
+	struct control      *control; /* NULL: the settings name none */
 	struct deadline      watch, farewell;
 	uint64_t             files_stamp; /* of certificates and keys as they were loaded */
 	msec                 leave_at;
@@ -102,6 +104,34 @@ static enum err load(const struct serve *sv, struct settings **out)
 	return e;
 }
 
+/* ---- control socket ---- */
+
+static const struct settings *settings_in_force(void *arg)
+{
+	const struct serve *sv = arg;
+
+	return house_settings(sv->house);
+}
+
+/* Opens the one the settings name, unless it is open already. */
+static enum err follow_control(struct serve *sv, const char *path)
+{
+	struct control *fresh = NULL;
+	enum err        e = ERR_OK;
+
+	if (sv->control != NULL && path != NULL && strcmp(control_path(sv->control), path) == 0)
+		return ERR_OK;
+	if (path != NULL)
+		e = control_open(sv->loop, path, settings_in_force, sv, &fresh);
+	if (e != ERR_OK) {
+		log_say(LOG_ERROR, "serve.control", "control socket %s: %s", path, strerror(errno));
+		return e;
+	}
+	control_close(sv->control);
+	sv->control = fresh;
+	return ERR_OK;
+}
+
 static void on_reload(void *arg)
 {
 	struct serve      *sv = arg;
@@ -124,6 +154,7 @@ static void on_reload(void *arg)
 		count(COUNT_reloads);
 		sv->files_stamp = stamp;
 		log_set_level((enum log_level)s->log_level);
+		(void)follow_control(sv, s->control);
 		log_say(LOG_INFO, "serve.reload", "configuration %s taken over", sv->source.path);
 	}
 	settings_drop(s);
@@ -198,14 +229,18 @@ static enum err run(struct serve *sv, struct settings *s)
 	deadline_init(&sv->watch, sv->loop, on_watch, sv);
 	deadline_init(&sv->farewell, sv->loop, on_farewell, sv);
 	deadline_in(&sv->watch, WATCH_MS);
-	announce(sv);
-	loop_run(sv->loop);
+	e = follow_control(sv, s->control);
+	if (e == ERR_OK) {
+		announce(sv);
+		loop_run(sv->loop);
+	}
+	control_close(sv->control);
 	deadline_clear(&sv->watch);
 	deadline_clear(&sv->farewell);
 	house_close(sv->house);
 	loop_unwatch_signals(sv->loop);
 	log_say(LOG_INFO, "serve.stopped", "good night");
-	return ERR_OK;
+	return e;
 }
 
 enum err serve_run(const struct serve_options *o)

@@ -1,0 +1,151 @@
+#include "role/status.h"
+
+#include "base/metrics.h"
+#include "codec/json/tree.h"
+
+static void add_text(struct tree *t, struct tree_node *to, const char *key, const char *text)
+{
+	if (text == NULL)
+		tree_add_null(t, to, key);
+	else
+		tree_add_text(t, to, key, str_of(text));
+}
+
+static void add_endpoint(struct tree *t, struct tree_node *to, const struct endpoint *e)
+{
+	char          text[sizeof(e->path) + ADDRESS_TEXT_SIZE];
+	struct writer w = writer_over(text, sizeof(text));
+
+	if (e->path[0] != '\0') {
+		write_text(&w, "unix:");
+		write_text(&w, e->path);
+	} else {
+		address_write(&w, &e->address);
+	}
+	tree_add_text(t, to, "at", writer_done(&w));
+}
+
+static void add_listeners(struct tree *t, struct tree_node *root, const struct settings *s)
+{
+	struct tree_node *list = tree_add_array(t, root, "listeners");
+
+	for (size_t i = 0; i < s->listen_count; i++) {
+		struct tree_node *node = tree_add_object(t, list, NULL);
+
+		add_text(t, node, "section", s->listens[i].section);
+		add_endpoint(t, node, &s->listens[i].endpoint);
+	}
+}
+
+static const char *mode_text(enum outbound_mode mode)
+{
+	switch (mode) {
+	case OUTBOUND_MATRIX_FEDERATION:
+		return "matrix-federation";
+	case OUTBOUND_CONNECT:
+		return "connect";
+	}
+	return "?";
+}
+
+static void add_outbounds(struct tree *t, struct tree_node *root, const struct settings *s)
+{
+	struct tree_node *list = tree_add_array(t, root, "outbound");
+
+	for (size_t i = 0; i < s->outbound_count; i++) {
+		struct tree_node *node = tree_add_object(t, list, NULL);
+
+		add_text(t, node, "section", s->outbounds[i].section);
+		add_text(t, node, "mode", mode_text(s->outbounds[i].mode));
+		add_endpoint(t, node, &s->outbounds[i].endpoint);
+	}
+}
+
+static void add_expose(struct tree *t, struct tree_node *to, unsigned expose)
+{
+	static const struct {
+		enum expose what;
+		const char *text;
+	} words[] = {
+		{ EXPOSE_FEDERATION, "federation" }, { EXPOSE_MEDIA, "media" }, { EXPOSE_CLIENT, "client" }
+	};
+	struct tree_node *list = tree_add_array(t, to, "expose");
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (expose & words[i].what)
+			add_text(t, list, NULL, words[i].text);
+}
+
+static void add_domains(struct tree *t, struct tree_node *root, const struct settings *s)
+{
+	struct tree_node *list = tree_add_array(t, root, "domains");
+
+	for (size_t i = 0; i < s->domain_count; i++) {
+		const struct domain_settings *d = &s->domains[i];
+		struct tree_node             *node = tree_add_object(t, list, NULL);
+
+		add_text(t, node, "section", d->section);
+		add_text(t, node, "server_name", d->server_name);
+		add_text(t, node, "homeserver", d->homeserver == NULL ? NULL : d->homeserver->url);
+		add_expose(t, node, d->expose);
+	}
+}
+
+static void add_counters(struct tree *t, struct tree_node *root)
+{
+	struct tree_node *list = tree_add_object(t, root, "counters");
+
+	for (unsigned i = 0; i < COUNTER_COUNT; i++)
+		tree_add_unsigned(t, list, counter_texts[i].name, metrics.counters[i]);
+}
+
+static void add_causes(struct tree *t, struct tree_node *root)
+{
+	struct tree_node *list = tree_add_object(t, root, "causes");
+
+	for (unsigned i = 0; i < CAUSE_COUNT; i++) {
+		struct tree_node *node = tree_add_object(t, list, cause_texts[i].name);
+
+		for (unsigned e = 0; e < ERR_COUNT; e++)
+			if (metrics.causes[i][e] > 0)
+				tree_add_unsigned(t, node, err_slug((enum err)e), metrics.causes[i][e]);
+	}
+}
+
+static void add_gauges(struct tree *t, struct tree_node *root)
+{
+	struct tree_node *list = tree_add_object(t, root, "gauges");
+
+	for (unsigned i = 0; i < GAUGE_COUNT; i++) {
+		struct tree_node *node = tree_add_object(t, list, gauge_texts[i].name);
+
+		tree_add_unsigned(t, node, "used", metrics.gauges[i].used);
+		tree_add_unsigned(t, node, "limit", metrics.gauges[i].limit);
+		tree_add_unsigned(t, node, "peak", metrics.gauges[i].peak);
+	}
+}
+
+enum err status_write(const struct status_source *s, struct buf *out)
+{
+	struct tree      *t = tree_new_object();
+	struct tree_node *root;
+	enum err          e;
+
+	if (t == NULL)
+		return ERR_NOMEM;
+	root = tree_root(t);
+	tree_add_unsigned(t, root, "v", STATUS_VERSION);
+	add_text(t, root, "version", s->version);
+	tree_add_unsigned(t, root, "pid", s->pid);
+	tree_add_unsigned(t, root, "uptime_s", s->uptime_ms / SECOND_MS);
+	tree_add_unsigned(t, root, "memory_class", s->settings->limits.memory_class);
+	add_listeners(t, root, s->settings);
+	add_outbounds(t, root, s->settings);
+	add_domains(t, root, s->settings);
+	add_counters(t, root);
+	add_causes(t, root);
+	add_gauges(t, root);
+	e = tree_write(t, out);
+	tree_free(t);
+	return e;
+}
