@@ -47,7 +47,9 @@ struct passage {
 	struct relay                 *relay;
 	struct upstream              *upstream;
 	struct upstream_wait          wait;
-	bool                          waiting;
+	bool                          waiting;   /* for the upstream's address */
+	struct limit_wait             turn;      /* for a connection to it */
+	bool                          has_place;
 	enum path_class               class;
 	msec                          began_at;
 	struct str                    method, path; /* for the log; in the request's arena until it ends */
@@ -243,6 +245,9 @@ static void passage_log(struct passage *p, int status, const struct relay_result
 static void passage_free(struct passage *p)
 {
 	gauge_down(GAUGE_inbound_requests_open);
+	limit_wait_cancel(&p->turn);
+	if (p->has_place)
+		limit_leave(upstream_calls(p->upstream));
 	upstream_drop(p->upstream);
 	settings_drop(p->settings);
 	free(p);
@@ -273,7 +278,6 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 {
 	struct passage *p = arg;
 
-	gauge_down(GAUGE_homeserver_connections_open);
 	count_add(COUNT_inbound_bytes_in, res->up_bytes);
 	count_add(COUNT_inbound_bytes_out, res->down_bytes);
 	if (res->err == ERR_OK)
@@ -305,14 +309,17 @@ static struct str forwarding_fields(struct passage *p, const struct head *h)
 	return w.failed ? STRL("") : writer_done(&w);
 }
 
-static void passage_relay(struct passage *p)
+static void passage_relay(void *arg)
 {
+	struct passage      *p = arg;
 	const struct head   *h = http_request_head(p->request);
 	struct http_target   target;
 	struct relay_options o;
 	struct relay_owner   owner = { on_relay_failed, on_relay_ended, p };
-	enum err             e = upstream_target(p->upstream, &target, &p->wait);
+	enum err             e;
 
+	p->has_place = true;
+	e = upstream_target(p->upstream, &target, &p->wait);
 	if (e == ERR_BUSY) {
 		p->waiting = true;
 		return;
@@ -331,10 +338,8 @@ static void passage_relay(struct passage *p)
 		};
 		e = relay_start(p->request, &o, &owner, &p->relay);
 	}
-	if (e == ERR_OK) {
-		gauge_up(GAUGE_homeserver_connections_open);
+	if (e == ERR_OK)
 		return;
-	}
 	count_cause(CAUSE_inbound_failures, e);
 	answer_failure(p->request, e, "homeserver", wants_cors(p->class));
 	passage_log(p, err_status(e), NULL);
@@ -350,14 +355,15 @@ static void on_upstream_ready(void *arg, enum err e)
 	passage_relay(p);
 }
 
-/* The peer may leave while the homeserver's name is looked up. */
+/* The peer may leave while we wait for the homeserver's address or a connection to it. */
 static void on_waiting_wake(void *arg)
 {
 	struct passage *p = arg;
 
-	if (!p->waiting || http_request_broken(p->request) == ERR_OK)
+	if (http_request_broken(p->request) == ERR_OK)
 		return;
-	upstream_wait_cancel(&p->wait);
+	if (p->waiting)
+		upstream_wait_cancel(&p->wait);
 	http_respond_abort(p->request);
 	passage_free(p);
 }
@@ -455,7 +461,8 @@ static void passage_decide(struct passage *p)
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
 		p->upstream = upstream_keep(p->in->upstream(p->in->arg, p->domain->homeserver));
-		passage_relay(p);
+		if (limit_enter(upstream_calls(p->upstream), &p->turn))
+			passage_relay(p);
 	}
 }
 
@@ -490,6 +497,7 @@ static void on_request(void *arg, struct http_request *r)
 	p->wait.ready = on_upstream_ready;
 	p->wait.arg = p;
 	list_init(&p->wait.link);
+	limit_wait_init(&p->turn, in->loop, passage_relay, p);
 	passage_describe(p, h);
 	gauge_up(GAUGE_inbound_requests_open);
 	count(class_counter(p->class));

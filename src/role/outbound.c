@@ -42,7 +42,7 @@ struct crossing {
 	struct lookup        *lookup;
 	struct resolution     found;
 	struct limit_wait     turn;
-	bool                  has_place;
+	struct limit         *place; /* the ceiling below which this has a place; NULL: none yet */
 	struct dial          *dial;
 	struct relay         *relay;
 	struct upstream      *upstream;
@@ -84,8 +84,8 @@ static void crossing_free(struct crossing *x)
 	lookup_cancel(&x->lookup);
 	dial_cancel(&x->dial);
 	limit_wait_cancel(&x->turn);
-	if (x->has_place)
-		limit_leave(x->ob->o.calls);
+	if (x->place != NULL)
+		limit_leave(x->place);
 	gauge_down(GAUGE_outbound_requests_open);
 	upstream_drop(x->upstream);
 	settings_drop(x->settings);
@@ -265,7 +265,7 @@ static void crossing_relay(void *arg)
 	};
 	enum err e;
 
-	x->has_place = true;
+	x->place = x->ob->o.calls;
 	x->state = CROSSING_RELAYING;
 	e = relay_start(x->request, &o, &owner, &x->relay);
 	if (e != ERR_OK)
@@ -293,7 +293,7 @@ static void crossing_relay_local(struct crossing *x)
 {
 	struct http_target   target;
 	struct relay_owner   owner = { on_relay_failed, on_relay_ended, x };
-	enum err             e = upstream_target(x->upstream, &target, &x->wait);
+	enum err             e;
 	struct relay_options o = {
 		.pool = upstream_pool(x->upstream),
 		.target = &target,
@@ -306,7 +306,9 @@ static void crossing_relay_local(struct crossing *x)
 		.keep_connection = true,
 	};
 
+	x->place = upstream_calls(x->upstream);
 	x->state = CROSSING_UPSTREAM;
+	e = upstream_target(x->upstream, &target, &x->wait);
 	if (e == ERR_BUSY)
 		return;
 	if (e == ERR_OK) {
@@ -341,7 +343,9 @@ static void crossing_local(struct crossing *x, const struct domain_settings *d)
 		return;
 	}
 	x->upstream = upstream_keep(x->ob->o.upstream(x->ob->o.arg, d->homeserver));
-	crossing_relay_local(x);
+	x->state = CROSSING_QUEUING;
+	if (limit_enter(upstream_calls(x->upstream), &x->turn))
+		crossing_relay_local(x);
 }
 
 /* ---- finding the server ---- */
@@ -441,7 +445,7 @@ static void crossing_tunnel(struct crossing *x, struct stream *far)
 	list_push_back(&ob->tunnels, &t->link);
 	ob->tunnel_count++;
 	gauge_up(GAUGE_outbound_tunnels_open);
-	x->has_place = false; /* the tunnel keeps it */
+	x->place = NULL; /* the tunnel keeps it */
 	crossing_free(x);
 }
 
@@ -461,7 +465,7 @@ static void crossing_dial(struct crossing *x)
 	struct endpoint to[DIAL_ADDRESSES_MAX];
 	enum err        e;
 
-	x->has_place = true;
+	x->place = x->ob->o.calls;
 	x->state = CROSSING_DIALING;
 	count(COUNT_outbound_dials);
 	e = dial_start(&x->dial, x->ob->o.loop, to, found_endpoints(&x->found, to),
@@ -528,7 +532,9 @@ static void on_turn(void *arg)
 {
 	struct crossing *x = arg;
 
-	if (x->ob->o.section->mode == OUTBOUND_CONNECT)
+	if (x->upstream != NULL)
+		crossing_relay_local(x);
+	else if (x->ob->o.section->mode == OUTBOUND_CONNECT)
 		crossing_dial(x);
 	else
 		crossing_relay(x);

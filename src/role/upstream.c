@@ -9,6 +9,7 @@ struct upstream {
 	bool               secure; /* https */
 	struct loop       *loop;
 	struct http_pool  *pool;
+	struct limit       calls;
 	struct tls_client *tls;
 	struct dns        *dns;
 	msec               connect_ms;
@@ -118,6 +119,11 @@ void upstream_wait_cancel(struct upstream_wait *w)
 	list_remove(&w->link);
 }
 
+struct limit *upstream_calls(struct upstream *u)
+{
+	return &u->calls;
+}
+
 struct http_pool *upstream_pool(struct upstream *u)
 {
 	return u->pool;
@@ -169,6 +175,7 @@ enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
 	upstream_set(u, tls, dns);
 	u->connect_ms = limits->connect_ms;
 	list_init(&u->waiting);
+	limit_init(&u->calls, GAUGE_homeserver_connections_open, hs->connections_max);
 	upstream_fill(u, hs);
 	u->pool = http_pool_new(l, &pool);
 	if (u->pool == NULL) {

@@ -36,6 +36,7 @@ enum err upstream_target(struct upstream *u, struct http_target *target, struct 
 void     upstream_wait_cancel(struct upstream_wait *w);
 
 struct http_pool *upstream_pool(struct upstream *u);
+struct limit     *upstream_calls(struct upstream *u); /* the ceiling on connections to it */
 /* For a reload: where names are asked and which authorities count from now on. */
 void              upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns);
 bool              upstream_is_local(const struct upstream *u); /* unix socket */
