@@ -1,10 +1,10 @@
 #include "app/resolve_verb.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/cli.h"
 #include "app/config.h"
 #include "base/log.h"
 #include "loop/interfaces.h"
@@ -13,23 +13,6 @@
 enum { OWN_MAX = 64, QUERIES_MAX = 16, LOOKUP_MS = 20 * 1000, OUTPUT_MAX = 32 * 1024 };
 
 static const char default_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
-
-static const char help[] =
-	"usage: doorstep resolve NAME [--json] [--config FILE]\n"
-	"\n"
-	"Finds the server behind a Matrix server name and prints each step taken and why.\n"
-	"It asks DNS and fetches /.well-known/matrix/server, but does not connect to the server.\n"
-	"Nothing remembered by a running doorstep is used.\n"
-	"\n"
-	"  --json         one JSON object instead of lines\n"
-	"  --config FILE  dns, ca_file and allow_range of this configuration; without it the\n"
-	"                 system's resolver and certificate authorities\n"
-	"\n"
-	"exit code: 0 resolved, 1 not resolved, 2 wrong usage\n"
-	"\n"
-	"examples:\n"
-	"  doorstep resolve matrix.org\n"
-	"  doorstep resolve --json example.org:8448\n";
 
 struct resolving {
 	struct loop          *loop;
@@ -176,7 +159,7 @@ static void on_lookup(void *arg, const struct resolve *run)
 	else
 		write_lines(&w, rs, run);
 	fwrite(out, 1, writer_done(&w).len, stdout);
-	rs->exit_code = run->result.error == ERR_OK ? 0 : 1;
+	rs->exit_code = run->result.error == ERR_OK ? EXIT_OK : EXIT_FAILED;
 	loop_stop(rs->loop);
 }
 
@@ -215,6 +198,17 @@ static enum err open_resolver(struct resolving *rs)
 	return e == ERR_OK ? resolver_new(&o, &rs->resolver) : e;
 }
 
+/* Too long to be asked for: the machine itself says so. */
+static void refuse(struct resolving *rs)
+{
+	static struct resolve    machine;
+	struct resolution_random none = { NULL, NULL };
+
+	(void)resolve_begin(&machine, str_of(rs->name), NULL, &rs->policy, none,
+			    loop_unix_ms(rs->loop));
+	on_lookup(rs, &machine);
+}
+
 static void run(struct resolving *rs)
 {
 	enum err e;
@@ -223,12 +217,14 @@ static void run(struct resolving *rs)
 	if (rs->loop == NULL)
 		return;
 	e = open_resolver(rs);
-	if (e == ERR_OK)
+	if (e == ERR_OK && strlen(rs->name) > SERVER_NAME_TEXT_MAX)
+		refuse(rs);
+	else if (e == ERR_OK)
 		e = lookup_start(&rs->lookup, rs->resolver, str_of(rs->name), RESOLVE_FOR_FEDERATION,
 				 on_lookup, rs);
-	if (e == ERR_OK)
+	if (rs->lookup != NULL)
 		loop_run(rs->loop);
-	else
+	else if (e != ERR_OK)
 		fprintf(stderr, "doorstep resolve: %s: %s\n", rs->name, err_slug(e));
 	lookup_cancel(&rs->lookup);
 	resolver_free(rs->resolver);
@@ -253,40 +249,36 @@ static bool load(struct resolving *rs, const char *path)
 
 int resolve_verb(int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "config", required_argument, NULL, 'c' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	struct resolving *rs = calloc(1, sizeof(*rs));
-	const char       *config = NULL;
-	int               c, code;
+	struct resolving        rs = { .exit_code = EXIT_FAILED };
+	const char             *config = NULL;
+	const struct cli_option options[] = {
+		{ "json", NULL, "one JSON object instead of lines", NULL, &rs.json },
+		{ "config", "FILE",
+		  "dns, ca_file and allow_range of this configuration; without it the system's resolver "
+		  "and certificate authorities",
+		  &config, NULL },
+		{ .name = NULL },
+	};
+	const struct cli cli = {
+		.name = "resolve",
+		.operands = "NAME",
+		.operand_count = 1,
+		.operand = &rs.name,
+		.about = "Finds the server behind a Matrix server name and prints each step taken and why.\n"
+			 "Asks DNS and fetches /.well-known/matrix/server, but does not connect to the server.\n"
+			 "Nothing remembered by a running doorstep is used.\n"
+			 "Exit code: 0 resolved, 1 not resolved, 2 wrong usage.\n",
+		.examples = "  doorstep resolve matrix.org\n"
+			    "  doorstep resolve --json example.org:8448\n",
+		.options = options,
+	};
+	int done = cli_parse(&cli, argc - 1, argv + 1);
 
-	if (rs == NULL)
-		return 1;
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "jc:h", options, NULL)) != -1) {
-		if (c == 'j') {
-			rs->json = true;
-		} else if (c == 'c') {
-			config = optarg;
-		} else {
-			fputs(help, c == 'h' ? stdout : stderr);
-			free(rs);
-			return c == 'h' ? 0 : 2;
-		}
-	}
-	if (optind + 1 != argc) {
-		fputs(help, stderr);
-		free(rs);
-		return 2;
-	}
-	rs->name = argv[optind];
-	rs->exit_code = 1;
+	if (done != CLI_GO_ON)
+		return done;
 	log_set_level(LOG_WARN);
-	if (config == NULL || load(rs, config))
-		run(rs);
-	settings_drop(rs->settings);
-	code = rs->exit_code;
-	free(rs);
-	return code;
+	if (config == NULL || load(&rs, config))
+		run(&rs);
+	settings_drop(rs.settings);
+	return rs.exit_code;
 }
