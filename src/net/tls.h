@@ -41,7 +41,7 @@ struct tls_server_files {
  * (may be NULL; text "" if none).  ERR_NOMEM. fault says which file and why.
  */
 enum err tls_server_load(struct loop *l, const struct tls_server_files *f, struct tls_server **out,
-			 struct tls_fault *fault, struct tls_fault *warning);
+                         struct tls_fault *fault, struct tls_fault *warning);
 struct tls_server *tls_server_keep(struct tls_server *t);
 void               tls_server_drop(struct tls_server *t); /* NULL is fine */
 
@@ -52,14 +52,14 @@ bool tls_server_covers(const struct tls_server *t, struct str name);
 struct tls_client;
 
 /* ca_file PEM; parsed now. sessions_max: tickets remembered, oldest goes first. */
-enum err tls_client_load(struct loop *l, const char *ca_file, size_t sessions_max,
-			 struct tls_client **out, struct tls_fault *fault);
+enum err           tls_client_load(struct loop *l, const char *ca_file, size_t sessions_max,
+                                   struct tls_client **out, struct tls_fault *fault);
 struct tls_client *tls_client_keep(struct tls_client *t);
 void               tls_client_drop(struct tls_client *t);
 
 /*
  * Operation: the handshake. Takes over `lower` from the start: on success it lives inside the
- * secure stream, on failure or cancel it is closed.
+ * secure stream, on failure or cancel it is closed. When x_start itself fails, it is still the caller's.
  *   done  ERR_OK with the secure stream; ERR_TIMEOUT, ERR_TLS, ERR_CERTIFICATE, ERR_EOF, ERR_RESET
  *         ...; detail: a short text for the log, valid during the call
  */
@@ -67,7 +67,7 @@ struct tls_handshake;
 typedef void tls_done_fn(void *arg, enum err e, struct stream *secure, const char *detail);
 
 enum err tls_accept_start(struct tls_handshake **slot, struct loop *l, struct tls_server *t,
-			  struct stream *lower, msec deadline_ms, tls_done_fn *done, void *arg);
+                          struct stream *lower, msec deadline_ms, tls_done_fn *done, void *arg);
 
 /*
  *   name      what the certificate must cover: a DNS name (sent as SNI) or, with is_address, the text
@@ -75,8 +75,8 @@ enum err tls_accept_start(struct tls_handshake **slot, struct loop *l, struct tl
  *   session_key  what sessions are remembered by, e.g. "name|ip:port"; "" for no resumption
  */
 enum err tls_connect_start(struct tls_handshake **slot, struct loop *l, struct tls_client *t,
-			   struct stream *lower, struct str name, bool is_address,
-			   struct str session_key, msec deadline_ms, tls_done_fn *done, void *arg);
+                           struct stream *lower, struct str name, bool is_address,
+                           struct str session_key, msec deadline_ms, tls_done_fn *done, void *arg);
 void     tls_handshake_cancel(struct tls_handshake **slot);
 
 /* Of a stream that tls_accept_start or tls_connect_start gave. */
@@ -87,6 +87,12 @@ struct tls_info {
 	char        sni[256]; /* server side: what the client asked for, "" if nothing */
 };
 void tls_stream_info(const struct stream *secure, struct tls_info *out);
+
+/*
+ * The owner expects nothing for a while (a kept connection between two requests): whatever can be given
+ * back until bytes move again, is. Optional, at any time.
+ */
+void tls_idle(struct stream *secure);
 
 /* Library and version for --version and logs; start-up check of the floor. */
 const char *tls_library(void);
