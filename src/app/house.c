@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/control.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -54,7 +53,6 @@ struct house {
 	struct resolver      *resolver;
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
-	struct control       *control; /* NULL: not configured */
 	bool                  draining;
 };
 
@@ -421,35 +419,6 @@ const struct settings *house_settings(const struct house *h)
 	return h->settings;
 }
 
-/* ---- control socket ---- */
-
-static const struct settings *settings_in_force(void *arg)
-{
-	return house_settings(arg);
-}
-
-static bool control_stays(const struct house *h, const struct settings *s)
-{
-	if (h->control == NULL || s->control == NULL)
-		return h->control == NULL && s->control == NULL;
-	return strcmp(control_path(h->control), s->control) == 0;
-}
-
-static enum err open_control(struct house *h, const struct settings *s, struct house_fault *fault,
-			     struct control **out)
-{
-	struct endpoint at = { .v6_only = false };
-	enum err        e;
-
-	if (s->control == NULL)
-		return ERR_OK;
-	e = control_open(h->loop, s->control, settings_in_force, h, out);
-	(void)str_copy(str_of(s->control), at.path, sizeof(at.path));
-	if (e != ERR_OK)
-		explain_listen(fault, e, &at);
-	return e;
-}
-
 /* ---- opening ---- */
 
 static enum err open_shared(struct house *h, struct settings *s, struct house_fault *fault)
@@ -497,9 +466,7 @@ static enum err open_roles(struct house *h, struct settings *s, struct house_fau
 		e = inbound_new(&o, &h->inbound);
 	if (e == ERR_OK)
 		inbound_on_full(h->inbound, on_inbound_full, h);
-	if (e == ERR_OK)
-		e = doorways_want(h, s, fault);
-	return e == ERR_OK ? open_control(h, s, fault, &h->control) : e;
+	return e == ERR_OK ? doorways_want(h, s, fault) : e;
 }
 
 enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault, struct house **out)
@@ -568,8 +535,6 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 	struct tls_server *server = NULL;
 	struct tls_client *client = NULL;
 	struct dns        *dns = NULL;
-	struct control    *control = NULL;
-	bool               new_control = !control_stays(h, s);
 	enum err           e = load_tls_server(h, s, fault, &server);
 
 	if (e == ERR_OK)
@@ -580,8 +545,6 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 		e = neighbours_add(h, s);
 	if (e == ERR_OK)
 		e = doorways_want(h, s, fault);
-	if (e == ERR_OK && new_control)
-		e = open_control(h, s, fault, &control);
 	if (e != ERR_OK) {
 		doorways_settle(h, h->settings);
 		neighbours_prune(h, h->settings);
@@ -591,10 +554,6 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 		if (dns != NULL)
 			dns_free(dns);
 		return e;
-	}
-	if (new_control) {
-		control_close(h->control);
-		h->control = control;
 	}
 	swap_dns(h, dns);
 	take_over(h, s, server, client);
@@ -632,7 +591,6 @@ bool house_is_empty(const struct house *h)
 
 void house_close(struct house *h)
 {
-	control_close(h->control);
 	while (!list_empty(&h->doorways))
 		doorway_close(LIST_ENTRY(h->doorways.next, struct doorway, link));
 	inbound_free(h->inbound);
