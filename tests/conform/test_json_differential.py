@@ -214,6 +214,9 @@ def documents():
         yield damage(rng, raw)
     wide = {("k%d" % rng.randrange(10**9)) * rng.randrange(1, 4): {"z": 1, "a": i} for i in range(3000)}
     yield json.dumps(wide).encode()
+    for _ in range(20):
+        many = {"".join(rng.choices(TEXTS, k=4)): 0 for _ in range(rng.randrange(1000))}
+        yield spell(rng, many, False).encode("utf-8")
 
 
 # ---- ours ----
