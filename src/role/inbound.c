@@ -52,8 +52,7 @@ struct passage {
 	bool                          has_place;
 	enum path_class               class;
 	msec                          began_at;
-	struct str                    method, path; /* for the log; in the request's arena until it ends */
-	char                          text[256];
+	char                          method[16], path[208]; /* for the log; cut to fit */
 	char                          peer[ADDRESS_TEXT_SIZE];
 };
 
@@ -228,7 +227,8 @@ static void passage_log(struct passage *p, int status, const struct relay_result
 		return;
 	log_text("peer", p->peer);
 	log_text("domain", p->domain == NULL ? NULL : p->domain->server_name);
-	log_text("request", p->text);
+	log_text("method", p->method);
+	log_text("path", p->path);
 	log_num("status", status);
 	if (res != NULL) {
 		log_num("up", (int64_t)res->up_bytes);
@@ -382,17 +382,18 @@ static const char *well_known_document(const struct domain_settings *d, struct s
 static void passage_well_known(struct passage *p)
 {
 	const struct head *h = http_request_head(p->request);
+	enum http_method   method = h->method; /* h ends with the request */
 	const char        *doc = well_known_document(p->domain, path_without_query(h->path));
 
-	if (h->method == HTTP_OPTIONS)
+	if (method == HTTP_OPTIONS)
 		answer_preflight(p->request);
-	else if (h->method != HTTP_GET && h->method != HTTP_HEAD)
+	else if (method != HTTP_GET && method != HTTP_HEAD)
 		return passage_answer(p, 405, "M_UNRECOGNIZED", "only GET is served here");
 	else if (doc == NULL)
 		return passage_answer(p, 404, "M_NOT_FOUND", "this document is not served here");
 	else
 		answer_document(p->request, str_of(doc));
-	passage_log(p, h->method == HTTP_OPTIONS ? 204 : 200, NULL);
+	passage_log(p, method == HTTP_OPTIONS ? 204 : 200, NULL);
 	passage_free(p);
 }
 
@@ -468,12 +469,9 @@ static void passage_decide(struct passage *p)
 
 static void passage_describe(struct passage *p, const struct head *h)
 {
-	struct writer w = writer_over(p->text, sizeof(p->text) - 1);
-
-	write_str(&w, str_head(h->method_text, 16));
-	write_char(&w, ' ');
-	write_str(&w, str_head(path_without_query(h->path), 200));
-	p->text[writer_done(&w).len] = '\0';
+	(void)str_copy(str_head(h->method_text, sizeof(p->method) - 1), p->method, sizeof(p->method));
+	(void)str_copy(str_head(path_without_query(h->path), sizeof(p->path) - 1), p->path,
+		       sizeof(p->path));
 	answer_peer_text(http_request_peer(p->request), p->peer);
 }
 

@@ -48,7 +48,7 @@ struct crossing {
 	struct upstream      *upstream;
 	struct upstream_wait  wait;
 	msec                  began_at;
-	char                  text[300];
+	char                  method[16], to[264], path[208]; /* for the log; cut to fit */
 };
 
 struct crossing_tunnel {
@@ -65,7 +65,9 @@ static void crossing_log(const struct crossing *x, int status, const struct rela
 {
 	if (!log_begin(LOG_INFO, "outbound.request"))
 		return;
-	log_text("request", x->text);
+	log_text("method", x->method);
+	log_text("to", x->to);
+	log_text("path", x->path);
 	log_num("status", status);
 	if (res != NULL) {
 		log_num("up", (int64_t)res->up_bytes);
@@ -592,7 +594,8 @@ static void crossing_refuse(struct crossing *x, int status, const char *errcode,
 			    const char *text)
 {
 	if (log_begin(LOG_WARN, "outbound.refused")) {
-		log_text("request", x->text);
+		log_text("method", x->method);
+		log_text("to", x->to);
 		log_num("status", status);
 		log_text("why", text);
 		log_end();
@@ -644,16 +647,16 @@ static void crossing_decide(struct crossing *x)
 	}
 }
 
+static void describe(struct str s, char *out, size_t size)
+{
+	(void)str_copy(str_head(s, size - 1), out, size);
+}
+
 static void crossing_describe(struct crossing *x, const struct head *h)
 {
-	struct writer w = writer_over(x->text, sizeof(x->text) - 1);
-
-	write_str(&w, str_head(h->method_text, 16));
-	write_char(&w, ' ');
-	write_str(&w, str_head(h->authority, 120));
-	if (h->method != HTTP_CONNECT)
-		write_str(&w, str_head(path_without_query(h->path), 150));
-	x->text[writer_done(&w).len] = '\0';
+	describe(h->method_text, x->method, sizeof(x->method));
+	describe(h->authority, x->to, sizeof(x->to));
+	describe(path_without_query(h->path), x->path, sizeof(x->path));
 }
 
 static void on_request(void *arg, struct http_request *r)
