@@ -16,7 +16,7 @@
  * Memory while open: 4 bytes per member of the objects that are open at one point of the document,
  * and for each object out of order 16 bytes and 4 per member: nothing but the first for documents
  * from most senders, twice the document for the worst. Blocks grow by doubling, up to index_max in
- * sum. Time is O(n log n) for any input. About 8 KiB of stack; no recursion.
+ * sum. Time is O(n log n) for any input. Some 10 KiB of stack; no recursion.
  */
 #ifndef CODEC_JSON_CANON_H
 #define CODEC_JSON_CANON_H

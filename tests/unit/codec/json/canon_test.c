@@ -306,6 +306,11 @@ static void memory_has_a_limit(void **state)
 	assert_int_equal(canon_open(&c, doc, &options), ERR_LIMIT);
 	assert_null(c.objects.at);
 	assert_null(c.members.at);
+	for (options.index_max = 64; options.index_max < 8192; options.index_max += 64) {
+		assert_int_equal(canon_open(&c, doc, &options),
+		                 ERR_LIMIT); /* wherever it runs out */
+		assert_null(c.members.at);
+	}
 	options.index_max = 16384;
 	assert_int_equal(canon_open(&c, doc, &options), ERR_OK);
 	canon_close(&c);
