@@ -261,16 +261,11 @@ static struct str text_at(struct str doc, size_t at)
 	return str_span(doc.ptr + at + 1, text_end(doc, at) - at - 1);
 }
 
-/* Bytes that two texts spell alike at this point: one character, one escape or pair of them, or 0. */
+/* Bytes that two texts spell alike at this point: one character or one escape; 0: they differ. */
 static size_t same_unit(const char *a, const char *b)
 {
-	size_t n = 1;
+	size_t n = a[0] != '\\' ? 1 : a[1] != 'u' ? 2 : 6;
 
-	if (a[0] == '\\') {
-		bool high = a[1] == 'u' && (a[2] | 0x20) == 'd' && strchr("89abAB", a[3]) != NULL;
-
-		n = a[1] != 'u' ? 2 : high ? 12 : 6;
-	}
 	for (size_t i = 0; i < n; i++)
 		if (a[i] != b[i])
 			return 0;
