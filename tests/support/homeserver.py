@@ -59,6 +59,23 @@ class Homeserver:
         self.keys = {server_name: {self.signer.key_id: self.signer.public}}
         self.transactions = set()
         self.queues, self.senders = {}, {}
+        self.stream = []  # (room id, event) in the order they came: what syncs are made of
+        self.news = asyncio.Event()
+
+    # ---- what happens here ----
+
+    def add(self, room, event):
+        if room.add(event):
+            self.announce(room.room_id, event)
+
+    def announce(self, room_id, event):
+        self.stream.append((room_id, event))
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def invited(self, user, room_id, event):
+        self.invites[user, room_id] = event
+        self.announce(room_id, event)
 
     # ---- asking other servers ----
 
@@ -101,7 +118,7 @@ class Homeserver:
 
     def local_event(self, room, sender, kind, content, state_key=None):
         event = self.signer.sign_event(room.template(sender, kind, content, state_key))
-        room.add(event)
+        self.add(room, event)
         self.distribute(room, event)
         return event
 
@@ -210,7 +227,7 @@ class Homeserver:
         if event_id(event) != context.parts["event"] or domain_of(event["sender"]) != context.origin:
             raise Problem(400, "M_INVALID_PARAM", "another event than the path says")
         before = room.state_events()
-        room.add(event)
+        self.add(room, event)
         self.distribute(room, event, besides={context.origin})
         return {"origin": self.server_name, "state": before, "auth_chain": before, "event": event,
                 "members_omitted": False}
@@ -221,7 +238,7 @@ class Homeserver:
         await self.check_event(event)
         if event["state_key"] not in self.users:
             raise Problem(404, "M_NOT_FOUND", "no such user")
-        self.invites[event["state_key"], context.parts["room"]] = event
+        self.invited(event["state_key"], context.parts["room"], event)
         return {"event": self.signer.sign_event(event)}
 
     @route("PUT", "/_matrix/federation/v1/send/<transaction>")
@@ -231,7 +248,7 @@ class Homeserver:
         for event in context.body["pdus"] if fresh else ():
             try:
                 await self.check_event(event)
-                self.room(event["room_id"]).add(event)
+                self.add(self.room(event["room_id"]), event)
                 done[event_id(event)] = {}
             except (Refused, Problem) as error:
                 done[event_id(event)] = {"error": str(error)}
@@ -250,7 +267,7 @@ class Homeserver:
         token = secrets.token_urlsafe(16)
         self.users[user] = {"displayname": context.body.get("displayname", context.body["username"])}
         self.tokens[token] = user
-        return {"user_id": user, "access_token": token, "home_server": self.server_name}
+        return {"user_id": user, "access_token": token, "device_id": "DOOR"}
 
     @route("GET", "/_matrix/client/v3/profile/<user>")
     async def client_profile(self, context):
@@ -278,7 +295,7 @@ class Homeserver:
         event = self.signer.sign_event(
             room.template(sender, "m.room.member", {"membership": "invite", "is_direct": True}, user))
         if domain_of(user) == self.server_name:
-            self.invites[user, room.room_id] = event
+            self.invited(user, room.room_id, event)
         else:
             target = f"/_matrix/federation/v2/invite/{quote(room.room_id, safe='')}/{quote(event_id(event), safe='')}"
             answer = await self.ask("PUT", domain_of(user), target, {
@@ -288,7 +305,7 @@ class Homeserver:
             matrix.check_signature(matrix.redacted(answer["event"]), domain_of(user),
                                    await self.keys_for(domain_of(user)))
             event = answer["event"]
-        room.add(event)
+        self.add(room, event)
 
     @route("POST", "/_matrix/client/v3/join/<room>")
     async def join(self, context):
@@ -323,8 +340,8 @@ class Homeserver:
         for known in answer["state"]:
             await self.check_event(known)
             room.add(known)
-        room.add(event)
         self.rooms[room_id] = room
+        self.add(room, event)
 
     @route("PUT", "/_matrix/client/v3/rooms/<room>/send/<kind>/<transaction>")
     def send_message(self, context):
@@ -343,12 +360,34 @@ class Homeserver:
         return {"joined": {user: {} for user in self.room(context.parts["room"]).members()}}
 
     @route("GET", "/_matrix/client/v3/sync")
-    def sync(self, context):
-        invites = {room: {"invite_state": {"events": [event]}}
-                   for (user, room), event in self.invites.items() if user == context.user}
-        joined = {room.room_id: {"timeline": {"events": room.timeline()}}
-                  for room in self.rooms.values() if context.user in room.members()}
-        return {"next_batch": "0", "rooms": {"invite": invites, "join": joined}}
+    async def sync(self, context):
+        """Waits for news as long as the client likes."""
+        since = int(context.query.get("since", 0))
+        news, patience = self.news, int(context.query.get("timeout", 0)) / 1000
+        rooms = self.rooms_since(since, context.user)
+        if patience and not any(rooms.values()):
+            try:
+                await asyncio.wait_for(news.wait(), patience)
+                rooms = self.rooms_since(since, context.user)
+            except asyncio.TimeoutError:
+                pass
+        return {"next_batch": str(len(self.stream)), "rooms": rooms}
+
+    def rooms_since(self, since, user):
+        """A room that the user joined since then comes whole."""
+        joined, invited = {}, {}
+        for room_id, event in self.stream[since:]:
+            mine = event["type"] == "m.room.member" and event["state_key"] == user
+            if (user, room_id) in self.invites:
+                invited[room_id] = {"invite_state": {"events": [self.invites[user, room_id]]}}
+            elif user in self.room(room_id).members():
+                events = joined.setdefault(room_id, [])
+                if mine:
+                    events[:] = self.room(room_id).timeline()
+                elif event_id(event) not in {known["event_id"] for known in events}:
+                    events.append({"event_id": event_id(event), **event})
+        return {"invite": invited,
+                "join": {room_id: {"timeline": {"events": events}} for room_id, events in joined.items()}}
 
 
 async def serve(server, where):

@@ -1,0 +1,296 @@
+"""Two Matrix domains that meet only at their doors: what scripts/demo shows."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from interop.client import Client, Tls
+from interop.process import WorldError
+from interop.zone import NameServer
+
+from .door import ROOT, Door
+from .pki import Authority
+from .process import Child, Failure, require_free, wait_until
+
+HOME, AWAY = "socialnetwork24.com", "tchncs.de"
+INTERESTING = (  # counters of a door worth a line, and what they mean
+    ("outbound_requests", "taken from its homeserver on the outbound listener"),
+    ("resolve_lookups", "server names looked up"),
+    ("outbound_dials", "TLS connections opened to the other door"),
+    ("outbound_reused", "requests on a connection that was kept"),
+    ("inbound_requests_federation", "federation requests of the other server on :8448"),
+    ("inbound_requests_well_known", ".well-known documents served on :443"),
+    ("inbound_requests_client", "client requests on :443"),
+)
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def indent(text, by="      "):
+    return "\n".join(by + line for line in text.rstrip().splitlines())
+
+
+class Domain:
+    """A server name: its stand-in homeserver and its door."""
+
+    def __init__(self, demo, server_name, number):
+        self.demo, self.server_name = demo, server_name
+        self.address = f"{demo.network}.{number}.1"
+        self.homeserver = f"{demo.network}.{number}.2"
+        self.directory = os.path.join(demo.directory, server_name)
+        os.makedirs(self.directory)
+        self.matrix_host = f"matrix.{server_name}"
+        self.secret_file = os.path.join(self.directory, "outbound.secret")
+        with open(self.secret_file, "w", encoding="ascii") as out:
+            out.write(os.urandom(24).hex() + "\n")
+        self.door = self.child = None
+
+    def ports(self):
+        return [(self.address, 443), (self.address, 8448), (self.address, 8009), (self.homeserver, 8008)]
+
+    def start(self, delegate):
+        certificate = self.demo.authority.issue(self.server_name, self.matrix_host)
+        self.door = Door(os.path.join(self.demo.run, self.server_name), [
+            ("doorstep", "main", {"dns": f"{self.demo.dns_address}:53", "log_level": "info",
+                                  "ca_file": self.demo.authority.file, "allow_range": ["127.0.0.0/8"],
+                                  "state_dir": self.directory}),
+            ("domain", "home", {"server_name": self.server_name, "homeserver": "nas", "delegate": delegate,
+                                "client_url": f"https://{self.matrix_host}",
+                                "expose": ["federation", "media", "client"],
+                                "certificate": [certificate.chain], "key": [certificate.key]}),
+            ("homeserver", "nas", {"url": f"http://{self.homeserver}:8008"}),
+            *(("listen", f"port{port}", {"address": self.address, "port": str(port)}) for port in (443, 8448)),
+            ("outbound", "lan", {"mode": "matrix-federation", "listen": f"{self.address}:8009",
+                                 "homeserver": "nas", "secret_file": self.secret_file}),
+        ])
+        self.door.start()
+        self.child = Child(f"homeserver of {self.server_name}", [
+            sys.executable, "-m", "support.homeserver", "--server-name", self.server_name,
+            "--listen", f"{self.homeserver}:8008", "--outbound", f"{self.address}:8009",
+            "--secret-file", self.secret_file], os.path.join(self.directory, "homeserver.log"))
+        self.child.start()
+
+    def wait_ready(self):
+        self.child.wait_ready(lambda: "is ready" in self.child.log_text())
+
+    def register(self, name):
+        client = Client(Tls(self.matrix_host, self.address, 443, self.demo.authority.file), self.server_name)
+        client.adopt(client.call("POST", "/_matrix/client/v3/register",
+                                 {"username": name, "displayname": name.capitalize()}))
+        return client
+
+    def resolve_text(self, name):
+        return self.door.run("resolve", name, "--config", self.door.config).stdout
+
+    def stop(self):
+        """What was wrong, "" if nothing."""
+        if self.child:
+            self.child.stop()
+        return self.door.stop() if self.door else ""
+
+
+class StandIns:
+    """The network of the demo with stand-in homeservers."""
+
+    kind = "the stand-in homeserver of the tests (it signs real events)"
+
+    def __init__(self, network):
+        self.network, self.dns_address = network, f"{network}.9.1"
+        self.directory = os.path.join(ROOT, "build", "demo")
+        self.run = self.authority = self.names = None
+        self.domains = []
+
+    def start(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os.makedirs(self.directory)
+        self.run = tempfile.mkdtemp(prefix="doorstep-demo-")  # short: socket paths
+        self.authority = Authority(os.path.join(self.directory, "pki"))
+        self.domains = [Domain(self, HOME, 0), Domain(self, AWAY, 1)]
+        for where in [(self.dns_address, 53), *self.domains[0].ports(), *self.domains[1].ports()]:
+            require_free(*where)
+        self.start_names()
+        home, away = self.domains
+        home.start(f"{home.matrix_host}:8448")
+        away.start(None)
+        for domain in self.domains:
+            domain.wait_ready()
+
+    def start_names(self):
+        self.names = NameServer(self.dns_address, 53, self.directory)
+        for domain in self.domains:
+            self.names.domain(domain.server_name)
+            for name in (domain.server_name, domain.matrix_host):
+                self.names.host(name, domain.address)
+        self.names.service(f"_matrix-fed._tcp.{AWAY}", f"matrix.{AWAY}", 8448)
+        self.names.start()
+
+    def describe(self):
+        home, away = self.domains
+        return [
+            (home.server_name, f"{home.address} ports 443 and 8448, homeserver {home.homeserver}:8008",
+             "other servers find it by its .well-known file"),
+            (away.server_name, f"{away.address} ports 443 and 8448, homeserver {away.homeserver}:8008",
+             "other servers find it by an SRV record")]
+
+    def stop(self):
+        problems = [problem for domain in self.domains if (problem := domain.stop())]
+        if self.names:
+            self.names.process.stop()
+        if self.run:
+            shutil.rmtree(self.run, ignore_errors=True)
+        return problems
+
+
+class Synapses:
+    """The network of the interop tests: a real Synapse behind each door."""
+
+    kind = "Synapse, in namespaces where no name resolves"
+
+    def __init__(self, _):
+        from interop.world import World  # pylint: disable=import-outside-toplevel
+        self.world = World(os.path.join(ROOT, "build", "demo"), log=lambda line: say(f"  {line}"))
+        self.directory = self.world.directory
+        self.domains = []
+
+    def start(self):
+        self.world.start()
+        self.domains = [SynapseDomain(domain) for domain in self.world.domains]
+
+    def describe(self):
+        return [(domain.server_name, f"{domain.domain.address} ports {' and '.join(map(str, domain.domain.ports))}",
+                 f"its Synapse listens on {domain.domain.homeserver_url()}") for domain in self.domains]
+
+    def stop(self):
+        self.world.stop()
+        return [f"doorstep of {name} ended with {status}" for name, status in self.world.statuses.items() if status]
+
+
+class SynapseDomain:
+    def __init__(self, domain):
+        self.domain, self.door, self.server_name = domain, domain.door, domain.server_name
+
+    def register(self, name):
+        return self.domain.synapse.register(name)
+
+    def resolve_text(self, name):
+        return self.door.run("resolve", name, "--config", self.door.config).stdout
+
+
+class Story:
+    """What happens, and after each step what the doors counted."""
+
+    def __init__(self, world):
+        self.world, self.number = world, 0
+        self.before = {}
+
+    def counters(self):
+        return {domain.server_name: domain.door.status()["counters"] for domain in self.world.domains}
+
+    def step(self, title):
+        self.number += 1
+        self.before = self.counters()
+        say(f"\n{self.number}. {title}")
+
+    def travelled(self):
+        """Prints what the doors counted since the step began."""
+        now = self.counters()
+        for name, counters in now.items():
+            say(f"   door of {name}:")
+            for key, meaning in INTERESTING:
+                count = counters[key] - self.before[name][key]
+                if count:
+                    say(f"      {count:3}  {meaning}")
+
+    def tell(self):
+        home, away = self.world.domains
+        self.step("How do the doors find each other?")
+        for here, there in ((away, home), (home, away)):
+            say(f"   $ doorstep resolve {there.server_name}        (at the door of {here.server_name})")
+            say(indent(here.resolve_text(there.server_name)))
+        self.step(f"@adam:{HOME} and @egon:{AWAY} log in through their own doors")
+        adam, egon = home.register("adam"), away.register("egon")
+        self.travelled()
+        self.direct(adam, egon)
+        self.room(adam, egon)
+
+    def direct(self, adam, egon):
+        self.step("egon invites adam to a direct chat and writes to him")
+        room = egon.create(preset="trusted_private_chat", is_direct=True, invite=[adam.user_id])
+        adam.wait_for("the invite", lambda: adam.invites.get(room))
+        adam.join(room)
+        egon.wait_member(room, adam.user_id, "join")
+        self.say_and_wait(egon, adam, room, "Hallo Adam, hier ist Egon.")
+        self.say_and_wait(adam, egon, room, "Egon! Schön, dass du anklopfst.")
+        self.travelled()
+
+    def room(self, adam, egon):
+        alias = f"#testraum:{HOME}"
+        self.step(f"adam opens {alias}, egon joins it by that name and writes into it")
+        room = adam.create(preset="public_chat", room_alias_name="testraum", name="Testraum")
+        egon.join(alias)
+        adam.wait_member(room, egon.user_id, "join")
+        self.say_and_wait(egon, adam, room, "Ist das hier der Testraum?")
+        self.say_and_wait(adam, egon, room, "Ja. Komm herein!")
+        self.travelled()
+
+    @staticmethod
+    def say_and_wait(sender, receiver, room, text):
+        began = time.monotonic()
+        event = receiver.wait_event(room, sender.say(room, text))
+        took = (time.monotonic() - began) * 1000
+        say(f"   {event['sender']}: {event['content']['body']}   "
+            f"(read by {receiver.user_id} after {took:.0f} ms)")
+
+
+def check_gauges(world):
+    """Nothing may go on when nobody does anything."""
+    wanted = {"inbound_requests_open", "outbound_requests_open", "inbound_handshakes_open",
+              "server_handshakes_open", "resolve_open", "dns_queries_open", "waiting_requests"}
+    for domain in world.domains:
+        wait_until(f"the door of {domain.server_name} to be at rest", lambda: not [
+            name for name, gauge in domain.door.status()["gauges"].items() if name in wanted and gauge["used"]])
+
+
+def run(world):
+    say(f"Two domains on this machine's loopback, each behind its own doorstep. Homeservers: {world.kind}.")
+    began = time.monotonic()
+    world.start()
+    for name, where, how in world.describe():
+        say(f"   {name:20} {where}; {how}")
+    say(f"   started in {time.monotonic() - began:.1f} s; logs are in {os.path.relpath(world.directory, ROOT)}/")
+    Story(world).tell()
+    check_gauges(world)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/demo", add_help=False)
+    parser.add_argument("--synapse", action="store_true")
+    parser.add_argument("--network", default="127.24")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    world, status = None, 1
+    try:
+        world = (Synapses if args.synapse else StandIns)(args.network)
+        run(world)
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+    except (Failure, WorldError, OSError, AssertionError) as error:
+        say(f"\ndemo: {error}")
+    finally:
+        problems = world.stop() if world else []
+        for problem in problems:
+            say(f"demo: {problem}")
+    if status == 0 and not problems:
+        say("\nEverything travelled through the doors. Both are closed again.")
+    return status or (1 if problems else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
