@@ -12,7 +12,7 @@ ROOMS = ["base", "codec", "loop", "net", "store", "fed", "role", "app"]
 HOMES = {
     "cjson/": "codec/json/tree.c",
     "cJSON.h": "codec/json/tree.c",
-    "sodium": "codec/matrix/signing.c",
+    "sodium": ("codec/matrix/signing.c", "codec/aead.c"),
     "mbedtls/": "net/tls*.c",
     "psa/": "net/tls*.c",
     "ares": "net/dns.c",
