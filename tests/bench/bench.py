@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DIR = ROOT / "build" / "bench"
-DOORSTEP = ROOT / "build" / "release" / "doorstep"
+DOORSTEP = Path(os.environ.get("DOORSTEP", ROOT / "build" / "release" / "doorstep"))
 KIB, MIB, GB = 1024, 1024 * 1024, 1e9
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[-1], CORES[0]
@@ -350,7 +350,7 @@ def main():
     names = [n for n in ORDER if n in args.servers]
     missing = "doorstep" in names and not DOORSTEP.exists()
     if missing:
-        print("build/release/doorstep does not exist: measuring the others alone", flush=True)
+        print(f"{DOORSTEP} does not exist: measuring the others alone", flush=True)
         names.remove("doorstep")
     begin = time.monotonic()
 
