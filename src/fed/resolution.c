@@ -43,6 +43,17 @@ msec resolution_fresh_for(const struct resolution *r, uint64_t now_unix_ms)
 	return resolution_is_fresh(r, now_unix_ms) ? r->until_unix_ms - now_unix_ms : 0;
 }
 
+uint64_t resolution_keep_until(const struct resolution *r)
+{
+	const uint64_t ends[] = { r->well_known_until_unix_ms, r->well_known_known_unix_ms,
+		                  r->until_unix_ms, r->usable_unix_ms };
+	uint64_t       last = 0;
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		last = ends[i] > last ? ends[i] : last;
+	return last;
+}
+
 bool resolution_well_known_is_fresh(const struct resolution *r, uint64_t now_unix_ms)
 {
 	return within(r->well_known_at_unix_ms, r->well_known_until_unix_ms, now_unix_ms);

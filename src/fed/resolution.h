@@ -70,6 +70,9 @@ bool resolution_wants_refresh(const struct resolution *r, uint64_t now_unix_ms);
 /* Milliseconds of life left, 0 when not fresh. */
 msec resolution_fresh_for(const struct resolution *r, uint64_t now_unix_ms);
 
+/* Until when any part of it can be of use: storage may drop it then. */
+uint64_t resolution_keep_until(const struct resolution *r);
+
 /* The same questions of the .well-known part alone. */
 bool resolution_well_known_is_fresh(const struct resolution *r, uint64_t now_unix_ms);
 bool resolution_well_known_wants_refresh(const struct resolution *r, uint64_t now_unix_ms);
