@@ -48,8 +48,9 @@ struct house {
 	size_t                old_dns_count;
 	struct address        own[OWN_ADDRESSES_MAX];
 	struct address_policy policy;
-	struct limit          handshakes, calls;
-	struct http_pool     *servers;
+	struct limit          handshakes;
+	struct http_pool     *pool;    /* connections to other servers */
+	struct servers       *servers; /* places for them */
 	struct resolver      *resolver;
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
@@ -273,8 +274,8 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		.settings = s,
 		.section = section,
 		.resolver = h->resolver,
+		.pool = h->pool,
 		.servers = h->servers,
-		.calls = &h->calls,
 		.tls = h->tls_client,
 		.upstream = upstream_for,
 		.arg = h,
@@ -442,15 +443,15 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 	enum err e;
 
 	limit_init(&h->handshakes, GAUGE_server_handshakes_open, l->handshakes);
-	limit_init(&h->calls, GAUGE_server_connections_open, l->outbound_connections);
 	apply_policy(h, s);
 	e = load_tls_server(h, s, fault, &h->tls_server);
 	if (e == ERR_OK)
 		e = load_tls_client(h, s, fault, &h->tls_client);
 	if (e == ERR_OK)
 		e = new_dns(h, s, &h->dns);
-	h->servers = e == ERR_OK ? http_pool_new(h->loop, &pool) : NULL;
-	if (e == ERR_OK && h->servers == NULL)
+	h->pool = http_pool_new(h->loop, &pool);
+	h->servers = servers_new(h->loop, l->outbound_connections, l->outbound_per_server);
+	if (e == ERR_OK && (h->servers == NULL || h->pool == NULL))
 		e = ERR_NOMEM;
 	resolver.dns = h->dns;
 	resolver.tls = h->tls_client;
@@ -516,10 +517,10 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	h->tls_client = client;
 	apply_policy(h, s);
 	limit_set_max(&h->handshakes, s->limits.handshakes);
-	limit_set_max(&h->calls, s->limits.outbound_connections);
+	servers_set(h->servers, s->limits.outbound_connections, s->limits.outbound_per_server);
 	resolver_set(h->resolver, client, h->dns);
 	resolver_forget(h->resolver);
-	http_pool_clear(h->servers);
+	http_pool_clear(h->pool);
 	neighbours_tell(h);
 	inbound_reload(h->inbound, s, server);
 	doorways_reload(h, s);
@@ -596,7 +597,8 @@ void house_close(struct house *h)
 	inbound_free(h->inbound);
 	resolver_free(h->resolver);
 	neighbours_prune(h, NULL);
-	http_pool_free(h->servers);
+	http_pool_free(h->pool);
+	servers_free(h->servers);
 	if (h->dns != NULL)
 		dns_free(h->dns);
 	for (size_t i = 0; i < h->old_dns_count; i++)

@@ -3,7 +3,8 @@
 static void limit_take(struct limit *l)
 {
 	l->used++;
-	gauge_up(l->gauge);
+	if (l->gauge != GAUGE_COUNT)
+		gauge_up(l->gauge);
 }
 
 static void limit_serve(struct limit *l)
@@ -21,14 +22,16 @@ static void limit_serve(struct limit *l)
 void limit_init(struct limit *l, enum gauge gauge, size_t max)
 {
 	*l = (struct limit){ .max = max, .gauge = gauge };
-	metrics.gauges[gauge].limit = max;
+	if (gauge != GAUGE_COUNT)
+		metrics.gauges[gauge].limit = max;
 	list_init(&l->waiting);
 }
 
 void limit_set_max(struct limit *l, size_t max)
 {
 	l->max = max;
-	metrics.gauges[l->gauge].limit = max;
+	if (l->gauge != GAUGE_COUNT)
+		metrics.gauges[l->gauge].limit = max;
 	limit_serve(l);
 }
 
@@ -56,7 +59,8 @@ void limit_leave(struct limit *l)
 {
 	check(l->used > 0);
 	l->used--;
-	gauge_down(l->gauge);
+	if (l->gauge != GAUGE_COUNT)
+		gauge_down(l->gauge);
 	limit_serve(l);
 }
 

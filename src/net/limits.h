@@ -12,7 +12,7 @@
 
 struct limit {
 	size_t      used, max;
-	enum gauge  gauge;   /* follows used */
+	enum gauge  gauge;   /* follows used; GAUGE_COUNT: none */
 	struct link waiting; /* struct limit_wait */
 };
 

@@ -41,8 +41,9 @@ struct crossing {
 	struct str            name; /* server name asked for; in the request's arena */
 	struct lookup        *lookup;
 	struct resolution     found;
-	struct limit_wait     turn;
-	struct limit         *place; /* the ceiling below which this has a place; NULL: none yet */
+	struct servers_place  place;    /* for a connection to the other server */
+	struct limit_wait     turn;     /* ditto, to a homeserver of this doorstep */
+	bool                  has_turn;
 	struct dial          *dial;
 	struct relay         *relay;
 	struct upstream      *upstream;
@@ -55,6 +56,7 @@ struct crossing_tunnel {
 	struct outbound *ob;
 	struct link      link;
 	struct tunnel   *tunnel;
+	struct servers_place place;
 };
 
 static void on_crossing_wake(void *arg);
@@ -86,8 +88,9 @@ static void crossing_free(struct crossing *x)
 	lookup_cancel(&x->lookup);
 	dial_cancel(&x->dial);
 	limit_wait_cancel(&x->turn);
-	if (x->place != NULL)
-		limit_leave(x->place);
+	if (x->has_turn)
+		limit_leave(upstream_calls(x->upstream));
+	servers_leave(&x->place);
 	gauge_down(GAUGE_outbound_requests_open);
 	upstream_drop(x->upstream);
 	settings_drop(x->settings);
@@ -255,7 +258,7 @@ static void crossing_relay(void *arg)
 		  .connect_ms = crossing_patience(x),
 	};
 	struct relay_options o = {
-		.pool = x->ob->o.servers,
+		.pool = x->ob->o.pool,
 		.target = &target,
 		.path = http_request_head(x->request)->path,
 		.host = str_of(x->found.host_header),
@@ -267,7 +270,6 @@ static void crossing_relay(void *arg)
 	};
 	enum err e;
 
-	x->place = x->ob->o.calls;
 	x->state = CROSSING_RELAYING;
 	e = relay_start(x->request, &o, &owner, &x->relay);
 	if (e != ERR_OK)
@@ -291,8 +293,9 @@ static struct str local_fields(struct crossing *x)
 	return w.failed ? STRL("") : writer_done(&w);
 }
 
-static void crossing_relay_local(struct crossing *x)
+static void crossing_relay_local(void *arg)
 {
+	struct crossing     *x = arg;
 	struct http_target   target;
 	struct relay_owner   owner = { on_relay_failed, on_relay_ended, x };
 	enum err             e;
@@ -308,7 +311,7 @@ static void crossing_relay_local(struct crossing *x)
 		.keep_connection = true,
 	};
 
-	x->place = upstream_calls(x->upstream);
+	x->has_turn = true;
 	x->state = CROSSING_UPSTREAM;
 	e = upstream_target(x->upstream, &target, &x->wait);
 	if (e == ERR_BUSY)
@@ -355,7 +358,7 @@ static void crossing_local(struct crossing *x, const struct domain_settings *d)
 static void crossing_found(struct crossing *x)
 {
 	x->state = CROSSING_QUEUING;
-	if (limit_enter(x->ob->o.calls, &x->turn))
+	if (servers_enter(&x->place, str_of(x->found.host_header)))
 		crossing_relay(x);
 }
 
@@ -418,7 +421,7 @@ static void on_tunnel_ended(void *arg, uint64_t up, uint64_t down)
 	list_remove(&t->link);
 	ob->tunnel_count--;
 	gauge_down(GAUGE_outbound_tunnels_open);
-	limit_leave(ob->o.calls);
+	servers_leave(&t->place);
 	free(t);
 	if (ob->is_full && ob->full != NULL) {
 		ob->is_full = false;
@@ -437,6 +440,7 @@ static void crossing_tunnel(struct crossing *x, struct stream *far)
 		return;
 	}
 	t->ob = ob;
+	servers_place_init(&t->place, ob->o.loop, ob->o.servers, NULL, NULL);
 	crossing_log(x, 200, NULL);
 	if (tunnel_start(ob->o.loop, http_respond_tunnel(x->request), far, TUNNEL_IDLE_MS,
 			 on_tunnel_ended, t, &t->tunnel) != ERR_OK) {
@@ -447,7 +451,7 @@ static void crossing_tunnel(struct crossing *x, struct stream *far)
 	list_push_back(&ob->tunnels, &t->link);
 	ob->tunnel_count++;
 	gauge_up(GAUGE_outbound_tunnels_open);
-	x->place = NULL; /* the tunnel keeps it */
+	servers_move(&x->place, &t->place);
 	crossing_free(x);
 }
 
@@ -467,7 +471,6 @@ static void crossing_dial(struct crossing *x)
 	struct endpoint to[DIAL_ADDRESSES_MAX];
 	enum err        e;
 
-	x->place = x->ob->o.calls;
 	x->state = CROSSING_DIALING;
 	count(COUNT_outbound_dials);
 	e = dial_start(&x->dial, x->ob->o.loop, to, found_endpoints(&x->found, to),
@@ -486,7 +489,7 @@ static void on_connect_lookup(void *arg, const struct resolve *run)
 		return;
 	}
 	x->state = CROSSING_QUEUING;
-	if (limit_enter(x->ob->o.calls, &x->turn))
+	if (servers_enter(&x->place, x->name))
 		crossing_dial(x);
 }
 
@@ -530,13 +533,11 @@ static void crossing_connect(struct crossing *x)
 /* ---- requests ---- */
 
 /* A place was found while waiting. */
-static void on_turn(void *arg)
+static void on_place(void *arg)
 {
 	struct crossing *x = arg;
 
-	if (x->upstream != NULL)
-		crossing_relay_local(x);
-	else if (x->ob->o.section->mode == OUTBOUND_CONNECT)
+	if (x->ob->o.section->mode == OUTBOUND_CONNECT)
 		crossing_dial(x);
 	else
 		crossing_relay(x);
@@ -676,7 +677,8 @@ static void on_request(void *arg, struct http_request *r)
 	x->wait.arg = x;
 	list_init(&x->wait.link);
 	resolution_init(&x->found);
-	limit_wait_init(&x->turn, ob->o.loop, on_turn, x);
+	servers_place_init(&x->place, ob->o.loop, ob->o.servers, on_place, x);
+	limit_wait_init(&x->turn, ob->o.loop, crossing_relay_local, x);
 	gauge_up(GAUGE_outbound_requests_open);
 	crossing_describe(x, http_request_head(r));
 	http_request_own(r, on_crossing_wake, x);

@@ -14,6 +14,7 @@
 #define ROLE_OUTBOUND_H
 
 #include "role/resolver.h"
+#include "role/servers.h"
 #include "role/settings.h"
 #include "role/upstream.h"
 
@@ -24,8 +25,8 @@ struct outbound_options {
 	struct settings                *settings; /* kept */
 	const struct outbound_settings *section;  /* of these settings */
 	struct resolver                *resolver;
-	struct http_pool               *servers;  /* connections to other servers */
-	struct limit                   *calls;    /* ceiling on these */
+	struct http_pool               *pool;     /* connections to other servers */
+	struct servers                 *servers;  /* places for them */
 	struct tls_client              *tls;      /* kept */
 	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
 	void                           *arg;
