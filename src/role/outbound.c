@@ -212,6 +212,7 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 
 	count_add(COUNT_outbound_bytes_out, res->up_bytes);
 	count_add(COUNT_outbound_bytes_in, res->down_bytes);
+	count(res->reused ? COUNT_outbound_reused : COUNT_outbound_dials);
 	if (res->err == ERR_OK)
 		count(COUNT_outbound_relayed);
 	else

@@ -76,6 +76,7 @@ static void relay_end(struct relay *r, enum err e, const char *fault)
 	(void)str_copy(str_head(str_of(fault), sizeof(text) - 1), text, sizeof(text));
 	result.err = e;
 	result.fault = text;
+	result.reused = http_call_reused(r->call);
 	http_call_close(r->call);
 	free(r);
 	owner.ended(owner.arg, &result);

@@ -21,6 +21,7 @@ struct relay_result {
 	enum err    err;    /* ERR_OK: the answer was relayed completely */
 	const char *fault;  /* short text for the log, "" if none */
 	int         status; /* of the answer passed on, 0 if none was */
+	bool        reused; /* it went over a kept connection */
 	uint64_t    up_bytes, down_bytes; /* body bytes */
 };
 
