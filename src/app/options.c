@@ -194,7 +194,7 @@ const struct option option_table[] = {
 	  600000, .def = "30s",
 	  .help = "An unused connection to the homeserver is kept; less than the homeserver's own "
 		  "time." },
-	{ LIMIT(cache_bytes), OPTION_BYTES, FIELD(limit_settings, cache_bytes), 64 * KB, 256 * MB,
+	{ LIMIT(cache_bytes), OPTION_BYTES, FIELD(limit_settings, cache_bytes), 256 * KB, 256 * MB,
 	  .by_class = { "1M", "4M", "16M", "48M" },
 	  .help = "The cache of lookups: memory without state_dir, else the file in it." },
 

@@ -1,0 +1,518 @@
+#include "store/env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { PATH_MAX_BYTES = 1024 };
+
+struct env {
+	MDB_env *mdb;
+	MDB_dbi  dbi;
+	size_t   page, map_bytes;
+};
+
+static char  schema_key[] = "\0schema";
+static const size_t schema_key_len = sizeof(schema_key) - 1;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void say(struct env_notice *notice, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(notice->text, sizeof(notice->text), format, args);
+	va_end(args);
+}
+
+static enum err err_of(int rc)
+{
+	switch (rc) {
+	case 0:
+		return ERR_OK;
+	case MDB_NOTFOUND:
+		return ERR_NOT_FOUND;
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+	case ENOSPC:
+	case EDQUOT:
+		return ERR_LIMIT;
+	case ENOMEM:
+		return ERR_NOMEM;
+	case EINVAL: /* a shared writable mapping on JFFS2 and the like */
+	case ENODEV:
+		return ERR_UNSUPPORTED;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return ERR_DENIED;
+	default:
+		return ERR_IO;
+	}
+}
+
+/* --- the look before opening --- */
+
+/*
+ * The first two pages of a data file, as LMDB 0.9 lays them out in the machine's own word size and
+ * byte order. Only read here, never written.
+ */
+struct meta_db {
+	uint32_t page_size; /* of the first database: the file's */
+	uint16_t flags, depth;
+	size_t   branch_pages, leaf_pages, overflow_pages, entries, root;
+};
+struct meta_page {
+	size_t   number;
+	uint16_t pad, flags;
+	uint32_t bounds;
+	uint32_t magic, version;
+	size_t   address, map_bytes;
+	struct meta_db dbs[2];
+	size_t   last_page, transaction;
+};
+
+enum { META_FLAG = 0x08, META_VERSION = 1 };
+static const uint32_t meta_magic = 0xBEEFC0DE;
+
+static bool is_page_size(uint32_t n)
+{
+	return n >= 512 && n <= 65536 && (n & (n - 1)) == 0;
+}
+
+static bool read_meta(int fd, off_t at, struct meta_page *m)
+{
+	return pread(fd, m, sizeof(*m), at) == (ssize_t)sizeof(*m) && (m->flags & META_FLAG) &&
+	       m->magic == meta_magic && m->version == META_VERSION && is_page_size(m->dbs[0].page_size);
+}
+
+/* A root is a page of the file, or absent. */
+static bool is_root(const struct meta_page *m, size_t root)
+{
+	return root == SIZE_MAX || root <= m->last_page;
+}
+
+/* NULL: fine, or nothing there yet. */
+static const char *damage_of(int fd)
+{
+	struct meta_page first, second, *m;
+	struct stat      st;
+
+	if (fstat(fd, &st) != 0)
+		return "cannot be looked at";
+	if (st.st_size == 0)
+		return NULL;
+	if (!read_meta(fd, 0, &first) || !read_meta(fd, (off_t)first.dbs[0].page_size, &second) ||
+	    first.dbs[0].page_size != second.dbs[0].page_size)
+		return "has no valid head";
+	m = second.transaction > first.transaction ? &second : &first;
+	if (m->last_page >= (uint64_t)INT64_MAX / m->dbs[0].page_size ||
+	    (uint64_t)st.st_size < ((uint64_t)m->last_page + 1) * m->dbs[0].page_size)
+		return "is shorter than its last page";
+	if (!is_root(m, m->dbs[0].root) || !is_root(m, m->dbs[1].root))
+		return "points outside itself";
+	return NULL;
+}
+
+/* Out of the way, but kept for whoever wants to know; an earlier one is replaced. */
+static bool move_aside(const char *path)
+{
+	char to[PATH_MAX_BYTES + 16];
+
+	snprintf(to, sizeof(to), "%s.damaged", path);
+	return rename(path, to) == 0 || unlink(path) == 0;
+}
+
+static enum err look(const char *data, struct env_notice *notice)
+{
+	int         fd = open(data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	const char *damage;
+
+	if (fd < 0)
+		return errno == ENOENT ? ERR_OK : err_of(errno);
+	damage = damage_of(fd);
+	close(fd);
+	if (damage == NULL)
+		return ERR_OK;
+	if (!move_aside(data)) {
+		say(notice, "%s %s and cannot be moved aside: %s", data, damage, strerror(errno));
+		return ERR_IO;
+	}
+	say(notice, "%s %s: moved aside, starting empty", data, damage);
+	return ERR_OK;
+}
+
+/* --- opening --- */
+
+static enum err make_directory(const char *path, struct env_notice *notice)
+{
+	char  parent[PATH_MAX_BYTES];
+	char *slash;
+
+	if (strlen(path) >= PATH_MAX_BYTES - 16) {
+		say(notice, "path too long: %.200s", path);
+		return ERR_IO;
+	}
+	strcpy(parent, path);
+	slash = strrchr(parent, '/');
+	if (slash != NULL && slash != parent) {
+		*slash = '\0';
+		(void)mkdir(parent, 0700); /* fails when it is there: the next one tells */
+	}
+	if (mkdir(path, 0700) == 0 || errno == EEXIST)
+		return ERR_OK;
+	say(notice, "cannot make %s: %s", path, strerror(errno));
+	return err_of(errno);
+}
+
+/* Not more than half of what is left on the disk, beside what the file has already. */
+static size_t fit_to_disk(const char *path, const char *data, size_t wanted, size_t page)
+{
+	struct statvfs fs;
+	struct stat    st;
+	uint64_t       have, bytes;
+
+	if (statvfs(path, &fs) != 0)
+		return wanted;
+	have = stat(data, &st) == 0 ? (uint64_t)st.st_size : 0;
+	bytes = have + (uint64_t)fs.f_bavail * fs.f_frsize / 2;
+	if (bytes > wanted)
+		bytes = wanted;
+	if (bytes < have)
+		bytes = have; /* LMDB would raise it anyway */
+	return (size_t)(bytes / page * page);
+}
+
+static enum err start(struct env *e, const char *path)
+{
+	MDB_txn *txn = NULL;
+	int      rc = mdb_env_create(&e->mdb);
+
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(e->mdb, e->map_bytes);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(e->mdb, 16);
+	if (rc == 0)
+		rc = mdb_env_open(e->mdb, path, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC, 0600);
+	if (rc == 0)
+		rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, NULL, 0, &e->dbi);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn); /* keeps the handle */
+	else if (txn != NULL)
+		mdb_txn_abort(txn);
+	if (rc == 0)
+		rc = mdb_reader_check(e->mdb, NULL); /* readers that were killed */
+	return err_of(rc);
+}
+
+static void stop(struct env *e)
+{
+	if (e->mdb != NULL)
+		mdb_env_close(e->mdb);
+	e->mdb = NULL;
+}
+
+static uint32_t schema_of(const char bytes[4])
+{
+	const unsigned char *b = (const unsigned char *)bytes;
+
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static enum err put_schema(struct env *e, uint32_t schema)
+{
+	char     bytes[4] = { (char)(schema >> 24), (char)(schema >> 16), (char)(schema >> 8), (char)schema };
+	MDB_val  key = { schema_key_len, schema_key }, value = { sizeof(bytes), bytes };
+	MDB_txn *txn;
+	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+
+	if (rc != 0)
+		return err_of(rc);
+	rc = mdb_put(txn, e->dbi, &key, &value, 0);
+	if (rc == 0)
+		return err_of(mdb_txn_commit(txn));
+	mdb_txn_abort(txn);
+	return err_of(rc);
+}
+
+static enum err check_schema(struct env *e, const struct env_options *o, struct env_notice *notice)
+{
+	char     bytes[4];
+	size_t   len;
+	uint32_t found;
+	enum err err = env_get(e, str_span(schema_key, schema_key_len), bytes, sizeof(bytes), &len);
+
+	if (err == ERR_NOT_FOUND)
+		return put_schema(e, o->schema);
+	if (err != ERR_OK || len != sizeof(bytes))
+		return ERR_IO;
+	found = schema_of(bytes);
+	if (found == o->schema)
+		return ERR_OK;
+	if (found > o->schema) {
+		say(notice, "%s was written by a newer doorstep (schema %u, this one knows %u); it is left alone",
+		    o->path, (unsigned)found, (unsigned)o->schema);
+		return ERR_UNSUPPORTED;
+	}
+	say(notice, "%s is of an older doorstep (schema %u): emptied", o->path, (unsigned)found);
+	err = env_empty(e);
+	return err == ERR_OK ? put_schema(e, o->schema) : err;
+}
+
+/* What is wrong in a file that looked well: once aside, once more from the start. */
+static enum err start_afresh(struct env *e, const struct env_options *o, const char *data,
+			     enum err why, struct env_notice *notice)
+{
+	enum err err;
+
+	stop(e);
+	if (why != ERR_IO || access(data, F_OK) != 0 || !move_aside(data))
+		return why;
+	say(notice, "%s cannot be used (%s): moved aside, starting empty", data, err_slug(why));
+	err = start(e, o->path);
+	return err == ERR_OK ? put_schema(e, o->schema) : err;
+}
+
+static void explain(const struct env_options *o, enum err err, struct env_notice *notice)
+{
+	if (notice->text[0] != '\0')
+		return;
+	if (err == ERR_UNSUPPORTED)
+		say(notice, "%s: this file system has no shared writable mappings (JFFS2 has none)", o->path);
+	else
+		say(notice, "%s cannot be opened: %s", o->path, err_slug(err));
+}
+
+static enum err open_in(struct env *e, const struct env_options *o, struct env_notice *notice)
+{
+	char     data[PATH_MAX_BYTES];
+	enum err err = make_directory(o->path, notice);
+
+	if (err != ERR_OK)
+		return err;
+	snprintf(data, sizeof(data), "%s/data.mdb", o->path);
+	err = look(data, notice);
+	if (err != ERR_OK)
+		return err;
+	e->map_bytes = fit_to_disk(o->path, data, o->bytes, e->page);
+	if (e->map_bytes < ENV_BYTES_MIN) {
+		say(notice, "%s: not enough space left on the device", o->path);
+		return ERR_LIMIT;
+	}
+	err = start(e, o->path);
+	if (err == ERR_OK)
+		err = check_schema(e, o, notice);
+	return err == ERR_OK ? ERR_OK : start_afresh(e, o, data, err, notice);
+}
+
+enum err env_open(const struct env_options *o, struct env **out, struct env_notice *notice)
+{
+	struct env *e = calloc(1, sizeof(*e));
+	long        page = sysconf(_SC_PAGESIZE);
+	enum err    err = ERR_NOMEM;
+
+	notice->text[0] = '\0';
+	if (e != NULL) {
+		e->page = page > 0 ? (size_t)page : 4096;
+		err = open_in(e, o, notice);
+	}
+	if (err == ERR_OK) {
+		*out = e;
+		return ERR_OK;
+	}
+	explain(o, err, notice);
+	env_close(e);
+	return err;
+}
+
+void env_close(struct env *e)
+{
+	if (e == NULL)
+		return;
+	if (e->mdb != NULL)
+		mdb_env_sync(e->mdb, 1);
+	stop(e);
+	free(e);
+}
+
+/* --- reading --- */
+
+static MDB_val val_of(struct str s)
+{
+	return (MDB_val){ s.len, (void *)(uintptr_t)s.ptr }; /* LMDB only reads it */
+}
+
+enum err env_get(struct env *e, struct str key, void *room, size_t size, size_t *len)
+{
+	MDB_val  k = val_of(key), v;
+	MDB_txn *txn;
+	int      rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return err_of(rc);
+	rc = mdb_get(txn, e->dbi, &k, &v);
+	if (rc == 0) {
+		*len = v.mv_size;
+		if (v.mv_size <= size)
+			memcpy(room, v.mv_data, v.mv_size);
+	}
+	mdb_txn_abort(txn);
+	if (rc == 0 && *len > size)
+		return ERR_TOO_LARGE;
+	return err_of(rc);
+}
+
+/* Places the cursor at the first entry behind `after` that is the caller's, not ours. */
+static int first_behind(MDB_cursor *c, struct str after, MDB_val *k, MDB_val *v)
+{
+	static char ours_end[] = "\1";
+	int         rc;
+
+	*k = after.len == 0 ? (MDB_val){ 1, ours_end } : val_of(after);
+	rc = mdb_cursor_get(c, k, v, MDB_SET_RANGE);
+	if (rc == 0 && after.len > 0 && str_eq(str_span(k->mv_data, k->mv_size), after))
+		rc = mdb_cursor_get(c, k, v, MDB_NEXT);
+	return rc;
+}
+
+enum err env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg)
+{
+	MDB_cursor *c;
+	MDB_txn    *txn;
+	MDB_val     k, v;
+	int         rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return err_of(rc);
+	rc = mdb_cursor_open(txn, e->dbi, &c);
+	if (rc == 0) {
+		rc = first_behind(c, after, &k, &v);
+		while (rc == 0 &&
+		       fn(arg, str_span(k.mv_data, k.mv_size), str_span(v.mv_data, v.mv_size)))
+			rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+		mdb_cursor_close(c);
+	}
+	mdb_txn_abort(txn);
+	return rc == MDB_NOTFOUND ? ERR_OK : err_of(rc);
+}
+
+/* Pages that LMDB holds for reuse: its own list is database 0, each value begins with a count. */
+static int count_free_pages(MDB_txn *txn, size_t *free_pages)
+{
+	MDB_cursor *c;
+	MDB_val     k, v;
+	size_t      n;
+	int         rc = mdb_cursor_open(txn, 0, &c);
+
+	if (rc != 0)
+		return rc;
+	*free_pages = 0;
+	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0)
+		if (v.mv_size >= sizeof(n)) {
+			memcpy(&n, v.mv_data, sizeof(n));
+			*free_pages += n;
+		}
+	mdb_cursor_close(c);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+enum err env_usage(struct env *e, struct env_usage *out)
+{
+	MDB_envinfo info;
+	MDB_stat    stat;
+	MDB_txn    *txn;
+	size_t      free_pages = 0;
+	int         rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return err_of(rc);
+	rc = mdb_stat(txn, e->dbi, &stat);
+	if (rc == 0)
+		rc = count_free_pages(txn, &free_pages);
+	mdb_txn_abort(txn);
+	if (rc != 0)
+		return err_of(rc);
+	mdb_env_info(e->mdb, &info);
+	*out = (struct env_usage){
+		.entries = stat.ms_entries > 0 ? stat.ms_entries - 1 : 0, /* the schema is ours */
+		.used_bytes = ((uint64_t)info.me_last_pgno + 1 - free_pages) * stat.ms_psize,
+		.limit_bytes = (uint64_t)e->map_bytes / 5 * 4,
+	};
+	return ERR_OK;
+}
+
+/* --- writing --- */
+
+static enum err has_room(struct env *e, const struct env_change *changes, size_t count)
+{
+	struct env_usage usage;
+	uint64_t         more = 0;
+	enum err         err = env_usage(e, &usage);
+
+	for (size_t i = 0; i < count; i++)
+		more += changes[i].remove ? 0 : changes[i].key.len + changes[i].value.len;
+	if (err == ERR_OK && more > 0 && usage.used_bytes + more > usage.limit_bytes)
+		return ERR_LIMIT;
+	return err;
+}
+
+static int apply_one(struct env *e, MDB_txn *txn, const struct env_change *change)
+{
+	MDB_val k = val_of(change->key), v = val_of(change->value);
+	int     rc;
+
+	if (!change->remove)
+		return mdb_put(txn, e->dbi, &k, &v, 0);
+	rc = mdb_del(txn, e->dbi, &k, NULL);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+enum err env_apply(struct env *e, const struct env_change *changes, size_t count)
+{
+	MDB_txn *txn;
+	enum err err = has_room(e, changes, count);
+	int      rc;
+
+	if (err != ERR_OK)
+		return err;
+	rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+	if (rc != 0)
+		return err_of(rc);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = apply_one(e, txn, &changes[i]);
+	if (rc == 0)
+		return err_of(mdb_txn_commit(txn));
+	mdb_txn_abort(txn);
+	return err_of(rc);
+}
+
+enum err env_empty(struct env *e)
+{
+	char     bytes[4];
+	size_t   len;
+	MDB_txn *txn;
+	enum err had = env_get(e, str_span(schema_key, schema_key_len), bytes, sizeof(bytes), &len);
+	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+
+	if (rc != 0)
+		return err_of(rc);
+	rc = mdb_drop(txn, e->dbi, 0);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	if (rc == 0 && had == ERR_OK)
+		return put_schema(e, schema_of(bytes));
+	return err_of(rc);
+}
