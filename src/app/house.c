@@ -267,7 +267,8 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 }
 
 static enum err doorway_outbound(struct house *h, struct settings *s,
-				 const struct outbound_settings *section, struct doorway *d)
+				 const struct outbound_settings *section, struct doorway *d,
+				 struct house_fault *fault)
 {
 	struct outbound_options o = {
 		.loop = h->loop,
@@ -285,6 +286,8 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 	if (d->outbound != NULL)
 		return ERR_OK;
 	e = outbound_new(&o, &d->outbound);
+	if (e == ERR_UNSUPPORTED)
+		explain(fault, "outbound '%s': this doorstep was built without outbound", section->section);
 	if (e == ERR_OK)
 		outbound_on_full(d->outbound, on_full, d);
 	return e;
@@ -304,7 +307,7 @@ static enum err doorways_want(struct house *h, struct settings *s, struct house_
 		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint, s->outbounds[i].mode,
 				 fault, &d);
 		if (e == ERR_OK)
-			e = doorway_outbound(h, s, &s->outbounds[i], d);
+			e = doorway_outbound(h, s, &s->outbounds[i], d, fault);
 	}
 	return e;
 }

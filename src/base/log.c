@@ -29,7 +29,7 @@ bool log_level_parse(struct str text, enum log_level *level)
 	return false;
 }
 
-bool log_begin(enum log_level level, const char *event)
+bool log_start(enum log_level level, const char *event)
 {
 	if (level > current)
 		return false;

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config.h"
+
 #include "base/err.h"
 #include "base/str.h"
 
@@ -24,7 +26,13 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 bool log_level_parse(struct str text, enum log_level *out);
 
-bool log_begin(enum log_level level, const char *event);
+bool log_start(enum log_level level, const char *event); /* use log_begin() */
+/* Levels above the one of Kconfig are not even compiled in. */
+static inline bool log_begin(enum log_level level, const char *event)
+{
+	return level <= CONFIG_DOORSTEP_LOG_LEVEL && log_start(level, event);
+}
+
 bool log_str(const char *key, struct str value);  /* escaped, cut at 200 bytes */
 bool log_text(const char *key, const char *value); /* ditto; NULL is written as - */
 bool log_num(const char *key, int64_t value);

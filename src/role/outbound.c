@@ -1,5 +1,7 @@
 #include "role/outbound.h"
 
+#ifdef CONFIG_DOORSTEP_OUTBOUND
+
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -821,3 +823,5 @@ void outbound_free(struct outbound *ob)
 		tls_client_drop(ob->o.tls);
 	free(ob);
 }
+
+#endif

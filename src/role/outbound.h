@@ -13,6 +13,8 @@
 #ifndef ROLE_OUTBOUND_H
 #define ROLE_OUTBOUND_H
 
+#include "config.h"
+
 #include "role/resolver.h"
 #include "role/servers.h"
 #include "role/settings.h"
@@ -32,10 +34,13 @@ struct outbound_options {
 	void                           *arg;
 };
 
+typedef void outbound_full_fn(void *arg, bool full);
+
+#ifdef CONFIG_DOORSTEP_OUTBOUND
+
 enum err outbound_new(const struct outbound_options *o, struct outbound **out);
 
 void outbound_accept(void *outbound, struct stream *s, const struct address *peer);
-typedef void outbound_full_fn(void *arg, bool full);
 void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg);
 
 /* section: of the new settings. */
@@ -44,5 +49,55 @@ void outbound_reload(struct outbound *ob, struct settings *s, const struct outbo
 void outbound_drain(struct outbound *ob);
 bool outbound_is_empty(const struct outbound *ob);
 void outbound_free(struct outbound *ob);
+
+#else /* built without: an outbound section is refused with ERR_UNSUPPORTED */
+
+static inline enum err outbound_new(const struct outbound_options *o, struct outbound **out)
+{
+	(void)o;
+	(void)out;
+	return ERR_UNSUPPORTED;
+}
+
+static inline void outbound_accept(void *outbound, struct stream *s, const struct address *peer)
+{
+	(void)outbound;
+	(void)peer;
+	stream_close(s);
+}
+
+static inline void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg)
+{
+	(void)ob;
+	(void)fn;
+	(void)arg;
+}
+
+static inline void outbound_reload(struct outbound *ob, struct settings *s,
+				   const struct outbound_settings *section, struct tls_client *tls)
+{
+	(void)ob;
+	(void)s;
+	(void)section;
+	(void)tls;
+}
+
+static inline void outbound_drain(struct outbound *ob)
+{
+	(void)ob;
+}
+
+static inline bool outbound_is_empty(const struct outbound *ob)
+{
+	(void)ob;
+	return true;
+}
+
+static inline void outbound_free(struct outbound *ob)
+{
+	(void)ob;
+}
+
+#endif
 
 #endif
