@@ -43,6 +43,14 @@ msec resolution_fresh_for(const struct resolution *r, uint64_t now_unix_ms)
 	return resolution_is_fresh(r, now_unix_ms) ? r->until_unix_ms - now_unix_ms : 0;
 }
 
+bool resolution_is_allowed(const struct resolution *r, const struct address_policy *policy)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (address_check_ip(policy, &r->addresses[i], NULL) != ERR_OK)
+			return false;
+	return true;
+}
+
 uint64_t resolution_keep_until(const struct resolution *r)
 {
 	const uint64_t ends[] = { r->well_known_until_unix_ms, r->well_known_known_unix_ms,

@@ -10,7 +10,7 @@
  *	resolution_is_fresh         use it
  *	  and resolution_wants_refresh  use it, and start a run in the background
  *	otherwise                   start a run with it, wait for that, store its result
- * The address policy may have changed since: check kept addresses again before connecting.
+ * The address policy may have changed since: see resolution_is_allowed.
  * A run ends with a new value in every case; after a temporary failure that is the old one, kept
  * for a short while (resolution_after_failure).
  *
@@ -32,6 +32,7 @@
 #include "base/cursor.h"
 #include "base/err.h"
 #include "codec/matrix/server_name.h"
+#include "fed/address.h"
 
 enum { RESOLUTION_ADDRESSES_MAX = 16 };
 
@@ -69,6 +70,12 @@ bool resolution_wants_refresh(const struct resolution *r, uint64_t now_unix_ms);
 
 /* Milliseconds of life left, 0 when not fresh. */
 msec resolution_fresh_for(const struct resolution *r, uint64_t now_unix_ms);
+
+/*
+ * Would every address still pass the address rules? If not, what was remembered is no longer fresh,
+ * whatever its times say. A run sees to this itself.
+ */
+bool resolution_is_allowed(const struct resolution *r, const struct address_policy *policy);
 
 /* Until when any part of it can be of use: storage may drop it then. */
 uint64_t resolution_keep_until(const struct resolution *r);

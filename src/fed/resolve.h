@@ -65,6 +65,7 @@ enum {
 	RESOLVE_PER_NAME_MAX = 8, /* addresses used of one name */
 	RESOLVE_STEPS_MAX = 40,
 	RESOLVE_TEXT_MAX = 2048, /* of all steps together */
+	RESOLVE_HTTPS_PORT = 443,
 };
 
 enum resolve_need {

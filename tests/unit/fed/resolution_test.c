@@ -368,6 +368,23 @@ static void storage_keeps_the_longest_part(void **state)
 	assert_true(resolution_keep_until(&r) == 4);
 }
 
+static void every_address_must_be_allowed(void **state)
+{
+	struct cidr           range;
+	struct address_policy policy = { .allow = &range, .allow_count = 1 };
+	struct resolution     r;
+
+	(void)state;
+	assert_int_equal(address_parse_cidr(STRL("127.24.0.0/16"), &range), ERR_OK);
+	resolution_init(&r);
+	assert_true(resolution_is_allowed(&r, NULL));
+	r.count = 2;
+	r.addresses[0] = address_v4(8, 8, 8, 8, 1);
+	r.addresses[1] = address_v4(127, 24, 0, 1, 1);
+	assert_true(resolution_is_allowed(&r, &policy));
+	assert_false(resolution_is_allowed(&r, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +401,7 @@ int main(void)
 		cmocka_unit_test(failure_keeps_what_is_usable),
 		cmocka_unit_test(kept_addresses_do_not_live_for_ever),
 		cmocka_unit_test(storage_keeps_the_longest_part),
+		cmocka_unit_test(every_address_must_be_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include "codec/matrix/well_known.h"
 #include "fed/resolve.h"
+#include "fed/srv_order.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define NOW      UINT64_C(1767225600000)
@@ -92,6 +93,11 @@ static void the_trail_is_bounded(void **state)
 							      : give_status(302, location, "");
 	}
 	assert_int_equal(asked, 18);
+	for (size_t i = 0; i < run.step_count - 3; i++)
+		assert_true(run.steps[i].kind == RESOLVE_STEP_NAME ||
+		            run.steps[i].kind == RESOLVE_STEP_WELL_KNOWN ||
+		            run.steps[i].kind == RESOLVE_STEP_REDIRECT);
+	assert_int_equal(run.step_count, 1 + 18 + 3); /* nothing of it was cut */
 	assert_int_equal(need, RESOLVE_FAILED); /* what was known is a documentation address */
 	assert_int_equal(run.result.error, ERR_BLOCKED);
 	assert_int_equal(run.steps[run.step_count - 1].kind, RESOLVE_STEP_RESULT);
@@ -131,6 +137,8 @@ static void hostile_text_is_made_printable(void **state)
 		assert_int_equal(run.result.error, ERR_SYNTAX);
 		text_is_printable();
 	}
+	(void)resolve_begin(&run, STRL("a b\tc\x7f~\xff"), NULL, NULL, rnd, NOW);
+	assert_true(str_is(resolve_step_question(&run, 0), "a b?c?~?"));
 	memset(many, 'a', sizeof(many));
 	for (size_t n = 250; n < sizeof(many); n++) {
 		assert_int_equal(resolve_begin(&run, str_span(many, n), NULL, NULL, rnd, NOW),
@@ -184,6 +192,114 @@ static void floods_of_records_are_cut(void **state)
 	assert_int_equal(asked, RESOLVE_TARGETS_MAX);
 	assert_int_equal(need, RESOLVE_FAILED);
 	assert_int_equal(run.steps[run.step_count - 1].kind, RESOLVE_STEP_RESULT);
+	text_is_printable();
+}
+
+/* Which bytes may stand in a target: those of host names, and "_". */
+static void only_these_bytes_occur_in_targets(void **state)
+{
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		char                  text[] = { 'a', (char)c, 'b', '.', 'o', 'r', 'g' };
+		struct resolve_srv    srv = { 1, 1, 8448, { text, sizeof(text) } };
+		struct resolve_answer a = { .outcome = RESOLVE_FOUND, .count = 1, .srv = &srv };
+		bool                  good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+			(c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
+
+		(void)begin("example.org", NULL);
+		(void)give_status(404, NULL, "");
+		assert_int_equal(resolve_answer(&run, &a, NOW),
+		                 good ? RESOLVE_ADDRESS : RESOLVE_FAILED);
+		text_is_printable();
+	}
+}
+
+static void targets_have_whole_labels(void **state)
+{
+	static const struct str bad[] = { STR(".a.b"), STR("a.b."), STR("a..b"), STR("..") };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct resolve_srv    srv = { 1, 1, 8448, bad[i] };
+		struct resolve_answer a = { .outcome = RESOLVE_FOUND, .count = 1, .srv = &srv };
+
+		(void)begin("example.org", NULL);
+		(void)give_status(404, NULL, "");
+		assert_int_equal(resolve_answer(&run, &a, NOW), RESOLVE_FAILED);
+		assert_int_equal(run.result.error, ERR_NO_RECORD);
+	}
+}
+
+static bool trail_says(enum resolve_step_kind kind, const char *question, const char *why)
+{
+	for (size_t i = 0; i < run.step_count; i++)
+		if (run.steps[i].kind == kind && strstr(run.steps[i].why, why) != NULL &&
+		    str_is(resolve_step_question(&run, i), question))
+			return true;
+	return false;
+}
+
+/* What a user reads when .well-known was not usable. */
+static void the_trail_names_the_reason(void **state)
+{
+	static const struct {
+		int         status;
+		const char *location, *body, *why;
+	} rows[] = {
+		{ 200, NULL, "{}", "no m.server" },
+		{ 200, NULL, "{\"m.server\":1}", "not JSON with a server name" },
+		{ 404, NULL, "", "404" },
+		{ 429, NULL, "", "429" },
+		{ 500, NULL, "", "5xx" },
+		{ 403, NULL, "", "other than 200" },
+		{ 302, NULL, "", "Location" },
+		{ 302, "http://example.org/", "", "https" },
+		{ 302, "https://router.lan/", "", ".lan" },
+		{ 302, "https://10.0.0.1/", "", "10.0.0.0/8" },
+		{ 302, "https://example.net:25/", "", "port" },
+		{ 302, "/.well-known/matrix/server", "", "circles" },
+	};
+	char large[51201];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		(void)begin("example.org", NULL);
+		(void)give_status(rows[i].status, rows[i].location, rows[i].body);
+		assert_true(trail_says(RESOLVE_STEP_WELL_KNOWN,
+		                       "https://example.org/.well-known/matrix/server",
+		                       rows[i].why));
+	}
+	memset(large, ' ', sizeof(large));
+	large[sizeof(large) - 1] = '\0';
+	(void)begin("example.org", NULL);
+	(void)give_status(200, NULL, large);
+	assert_true(trail_says(RESOLVE_STEP_WELL_KNOWN,
+	                       "https://example.org/.well-known/matrix/server", "50 KiB"));
+	(void)begin("example.org", NULL);
+	(void)give_status(302, "https://[2a00:1450::1]:8443/x", "");
+	(void)give_status(404, NULL, "");
+	assert_true(trail_says(RESOLVE_STEP_WELL_KNOWN, "https://[2a00:1450::1]:8443/x", "404"));
+}
+
+/* Records that are all worth a line: the last line is still the result. */
+static void floods_of_steps_leave_room_for_the_result(void **state)
+{
+	struct resolve_srv    srv[SRV_ORDER_MAX];
+	struct resolve_answer a = { .outcome = RESOLVE_FOUND, .count = SRV_ORDER_MAX, .srv = srv };
+	enum resolve_need     need;
+
+	(void)state;
+	for (uint16_t i = 0; i < SRV_ORDER_MAX; i++)
+		srv[i] = (struct resolve_srv){ i, 1, i < 20 ? 0 : 8448, STR("a.example.net") };
+	(void)begin("example.org", NULL);
+	(void)give_status(302, "/next", "");
+	(void)give_status(404, NULL, "");
+	need = resolve_answer(&run, &a, NOW);
+	for (int i = 0; i < 7; i++, need = give_absence())
+		assert_int_equal(need, RESOLVE_ADDRESS);
+	assert_int_equal(give_address(), RESOLVE_DONE);
+	assert_int_equal(run.step_count, RESOLVE_STEPS_MAX);
+	assert_int_equal(run.steps[RESOLVE_STEPS_MAX - 1].kind, RESOLVE_STEP_RESULT);
 	text_is_printable();
 }
 
@@ -333,6 +449,10 @@ int main(void)
 		cmocka_unit_test(hostile_text_is_made_printable),
 		cmocka_unit_test(after_the_end_answers_are_ignored),
 		cmocka_unit_test(floods_of_records_are_cut),
+		cmocka_unit_test(only_these_bytes_occur_in_targets),
+		cmocka_unit_test(targets_have_whole_labels),
+		cmocka_unit_test(the_trail_names_the_reason),
+		cmocka_unit_test(floods_of_steps_leave_room_for_the_result),
 		cmocka_unit_test(floods_of_addresses_are_cut),
 		cmocka_unit_test(two_families_are_one_answer),
 		cmocka_unit_test(long_families_alternate_within_the_room),
