@@ -14,6 +14,7 @@
 #include "role/outbound.h"
 #include "role/resolver.h"
 #include "role/upstream.h"
+#include "store/cache.h"
 
 enum { OWN_ADDRESSES_MAX = 64, NAMES_PER_CLASS_MB = 2, SESSIONS_PER_CLASS_MB = 1 };
 
@@ -51,6 +52,7 @@ struct house {
 	struct limit          handshakes;
 	struct http_pool     *pool;    /* connections to other servers */
 	struct servers       *servers; /* places for them */
+	struct cache         *cache; /* of resolutions, across restarts */
 	struct resolver      *resolver;
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
@@ -423,6 +425,41 @@ const struct settings *house_settings(const struct house *h)
 	return h->settings;
 }
 
+/* ---- what is kept across restarts ---- */
+
+static struct str resolution_key(struct str name, char *room, size_t size)
+{
+	struct writer w = writer_over(room, size);
+
+	write_text(&w, "resolution/");
+	write_str(&w, name);
+	return w.failed ? STRL("") : writer_done(&w);
+}
+
+static bool load_resolution(void *arg, struct str name, char *bytes, size_t *len)
+{
+	struct house *h = arg;
+	char          room[CACHE_KEY_MAX];
+
+	return cache_get(h->cache, resolution_key(name, room, sizeof(room)), bytes, *len, len);
+}
+
+static void save_resolution(void *arg, struct str name, struct str bytes, uint64_t until_unix_ms)
+{
+	struct house *h = arg;
+	char          room[CACHE_KEY_MAX];
+
+	(void)cache_put(h->cache, resolution_key(name, room, sizeof(room)), bytes, until_unix_ms);
+}
+
+static enum err open_cache(struct house *h, const struct settings *s)
+{
+	struct cache_options o = { .loop = h->loop, .state_dir = s->state_dir,
+				   .bytes = s->limits.cache_bytes };
+
+	return cache_open(&o, &h->cache);
+}
+
 /* ---- opening ---- */
 
 static enum err open_shared(struct house *h, struct settings *s, struct house_fault *fault)
@@ -440,6 +477,7 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 		.loop = h->loop,
 		.policy = &h->policy,
 		.handshakes = &h->handshakes,
+		.store = { load_resolution, save_resolution, h },
 		.names_max = l->memory_class * NAMES_PER_CLASS_MB,
 		.deadline_ms = l->resolve_connect_ms,
 	};
@@ -456,6 +494,8 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 	h->servers = servers_new(h->loop, l->outbound_connections, l->outbound_per_server);
 	if (e == ERR_OK && (h->servers == NULL || h->pool == NULL))
 		e = ERR_NOMEM;
+	if (e == ERR_OK)
+		e = open_cache(h, s);
 	resolver.dns = h->dns;
 	resolver.tls = h->tls_client;
 	return e == ERR_OK ? resolver_new(&resolver, &h->resolver) : e;
@@ -599,6 +639,7 @@ void house_close(struct house *h)
 		doorway_close(LIST_ENTRY(h->doorways.next, struct doorway, link));
 	inbound_free(h->inbound);
 	resolver_free(h->resolver);
+	cache_close(h->cache);
 	neighbours_prune(h, NULL);
 	http_pool_free(h->pool);
 	servers_free(h->servers);

@@ -540,12 +540,23 @@ static struct run *run_find(struct resolver *rv, struct str name)
 
 /* ---- what others call ---- */
 
+/* What was learnt under other rules, or before an interface had this address, does not count. */
+static bool still_allowed(const struct resolver *rv, const struct resolution *known)
+{
+	for (size_t i = 0; i < known->count; i++)
+		if (address_check_ip(rv->o.policy, &known->addresses[i], NULL) != ERR_OK)
+			return false;
+	return true;
+}
+
 const struct resolution *resolver_known(struct resolver *rv, struct str name)
 {
 	const struct resolution *known = recall(rv, name);
 	uint64_t                 now = now_unix(rv);
 
 	if (known == NULL || !resolution_is_fresh(known, now))
+		return NULL;
+	if (known->error == ERR_OK && !still_allowed(rv, known))
 		return NULL;
 	if (resolution_wants_refresh(known, now) && run_find(rv, name) == NULL)
 		(void)run_new(rv, name, RESOLVE_FOR_FEDERATION);
