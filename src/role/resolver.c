@@ -136,6 +136,16 @@ static const struct resolution *recall(struct resolver *rv, struct str name)
 	return &k->result;
 }
 
+/* Until when some part of it may still be of use. */
+static uint64_t useful_until(const struct resolution *r)
+{
+	uint64_t until = r->until_unix_ms;
+
+	if (r->usable_unix_ms > until)
+		until = r->usable_unix_ms;
+	return r->well_known_known_unix_ms > until ? r->well_known_known_unix_ms : until;
+}
+
 static void remember(struct resolver *rv, struct str name, const struct resolution *result)
 {
 	char          bytes[RESOLUTION_BYTES_MAX];
@@ -146,7 +156,7 @@ static void remember(struct resolver *rv, struct str name, const struct resoluti
 		k->result = *result;
 	resolution_write(&w, result);
 	if (!w.failed && rv->o.store.save != NULL)
-		rv->o.store.save(rv->o.store.arg, name, writer_done(&w), result->usable_unix_ms);
+		rv->o.store.save(rv->o.store.arg, name, writer_done(&w), useful_until(result));
 }
 
 /* ---- a run ---- */
@@ -485,6 +495,15 @@ static void on_run_deadline(void *arg)
 	run_need(r, resolve_give_up(&r->machine, ERR_TIMEOUT, now_unix(r->rv)));
 }
 
+/* What was learnt under other rules, or before an interface had this address, does not count. */
+static bool still_allowed(const struct resolver *rv, const struct resolution *known)
+{
+	for (size_t i = 0; i < known->count; i++)
+		if (address_check_ip(rv->o.policy, &known->addresses[i], NULL) != ERR_OK)
+			return false;
+	return true;
+}
+
 static void run_begin(void *arg)
 {
 	struct run              *r = arg;
@@ -493,6 +512,8 @@ static void run_begin(void *arg)
 	const struct resolution *known =
 		r->how == RESOLVE_FOR_FEDERATION ? recall(rv, str_of(r->name)) : NULL;
 
+	if (known != NULL && !still_allowed(rv, known))
+		known = NULL;
 	r->begun = true;
 	count(COUNT_resolve_lookups);
 	if (r->how == RESOLVE_FOR_FEDERATION)
@@ -539,15 +560,6 @@ static struct run *run_find(struct resolver *rv, struct str name)
 }
 
 /* ---- what others call ---- */
-
-/* What was learnt under other rules, or before an interface had this address, does not count. */
-static bool still_allowed(const struct resolver *rv, const struct resolution *known)
-{
-	for (size_t i = 0; i < known->count; i++)
-		if (address_check_ip(rv->o.policy, &known->addresses[i], NULL) != ERR_OK)
-			return false;
-	return true;
-}
 
 const struct resolution *resolver_known(struct resolver *rv, struct str name)
 {
