@@ -16,6 +16,23 @@ def test_every_request_passed_both_doors(world, testraum):
 
 
 @pytest.mark.last
+def test_connections_were_kept(world, testraum):
+    """A burst goes over few connections, and names are looked up once in a while, not each time."""
+    for domain in world.domains:
+        counted = read(domain).counters
+        assert counted["outbound_reused"] > counted["outbound_dials"] > 0
+        assert counted["resolve_cached"] > counted["resolve_lookups"] > 0
+
+
+@pytest.mark.last
+def test_nothing_failed_on_the_way(world):
+    for domain in world.domains:
+        figures = read(domain)
+        assert figures.failures() == {}
+        assert figures.counters["outbound_unauthorized"] == figures.counters["outbound_malformed"] == 0
+
+
+@pytest.mark.last
 def test_every_gauge_is_zero(world):
     world.stop_homeservers()
     for domain in world.domains:
