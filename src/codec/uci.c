@@ -159,19 +159,20 @@ static enum err read_argument(struct uci_reader *r, struct argument *out)
 	return e;
 }
 
-static bool is_name(struct str s)
+/* Names of sections and options: no hyphen. Of packages: with. */
+static bool is_name(struct str s, bool hyphen)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.ptr[i];
 
 		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		      c == '_'))
+		      c == '_' || (hyphen && c == '-')))
 			return false;
 	}
 	return true;
 }
 
-/* Section types and package names: printable ASCII without blanks. */
+/* Section types: printable ASCII without blanks. */
 static bool is_printable(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -204,7 +205,7 @@ static enum err read_package(struct uci_reader *r)
 	struct argument name;
 	enum err        e = read_required(r, &name);
 
-	if (e == ERR_OK && !is_printable(name.text))
+	if (e == ERR_OK && !is_name(name.text, true))
 		return refuse(r, name.place, "invalid character in name field");
 	return e == ERR_OK ? read_end(r) : e;
 }
@@ -248,7 +249,7 @@ static enum err read_config(struct uci_reader *r)
 		return refuse(r, type.place, "invalid character in type field");
 	if (e == ERR_OK)
 		e = read_argument(r, &name);
-	if (e == ERR_OK && !is_name(name.text))
+	if (e == ERR_OK && !is_name(name.text, false))
 		return refuse(r, name.place, "invalid character in name field");
 	if (e == ERR_OK)
 		e = read_end(r);
@@ -316,7 +317,7 @@ static enum err read_value(struct uci_reader *r, bool is_list)
 	struct argument name, value;
 	enum err        e = read_required(r, &name);
 
-	if (e == ERR_OK && !is_name(name.text))
+	if (e == ERR_OK && !is_name(name.text, false))
 		return refuse(r, name.place, "invalid character in name field");
 	if (e == ERR_OK)
 		e = read_argument(r, &value);
