@@ -5,6 +5,7 @@ order, and reads the processor time the server's own threads used for it; the me
 counts. Nothing passes or fails on a figure: only a failed request or a missing figure does.
 """
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -116,8 +117,10 @@ class Load:
         got = self.process.stdout.readline()
         if not got or (line and got != line):
             stop(self.process)
-            raise Failure(f"{self.server.name}: the load generator gave up, see above; "
-                          f"{self.server.log} may tell more")
+            end = self.server.process.poll()
+            raise Failure(f"{self.server.name}: the load generator gave up, see above; the server "
+                          f"{'runs' if end is None else f'ended with {end}'}, "
+                          f"its last words: {self.server.log.read_text()[-500:] or 'none'}")
         return got
 
     def go(self):
@@ -319,6 +322,18 @@ def set_up():
     (DIR / "doorstep").mkdir()
 
 
+def lock():
+    """Two runs at once would spoil each other's figures: one waits."""
+    DIR.mkdir(parents=True, exist_ok=True)
+    held = open(DIR / "lock", "w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting for another run to end", flush=True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
 def start_upstream():
     port = free_port()
     process = start([DIR / "upstream", port], LOAD_CORE, stdout=subprocess.PIPE, text=True)
@@ -352,6 +367,7 @@ def main():
     if missing:
         print(f"{DOORSTEP} does not exist: measuring the others alone", flush=True)
         names.remove("doorstep")
+    held = lock()
     begin = time.monotonic()
 
     def say(text):
@@ -373,6 +389,7 @@ def main():
     print("\n".join([*result["versions"].values(), *sorted(ciphers)]))
     print(f"median (lowest-highest) of {args.rounds} round(s); one worker, ECDSA P-256 certificate")
     print(table(rows, work, names))
+    held.close()
     return 1 if missing else 0
 
 
