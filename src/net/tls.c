@@ -12,6 +12,7 @@
 
 #include <psa/crypto.h>
 
+#include "codec/aead.h"
 #include "net/tls_inside.h"
 
 enum {
@@ -28,29 +29,27 @@ struct tls_handshake {
 	void                  *arg;
 };
 
-/* The faster ones first, with instructions for AES in the processor or without. */
-static const int suites[] = {
+/* The fastest first: AES-256 where records go by the processor (tls_gcm.c), AES-128 where mbedtls at
+   least has instructions for single blocks, else ChaCha20. Of TLS 1.2, ECDHE with AEAD only. */
+#define SUITE_AES_256                                                                       \
+	MBEDTLS_TLS1_3_AES_256_GCM_SHA384, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, \
+		MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+#define SUITE_AES_128                                                                       \
+	MBEDTLS_TLS1_3_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, \
+		MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+#define SUITE_CHACHA                                                   \
+	MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,                       \
+		MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, \
+		MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+
 #if defined(__x86_64__) || defined(__aarch64__)
-	MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
-	MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
-	MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
-	MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-	MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-	MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-	MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+#define SUITES_PLAIN SUITE_AES_128, SUITE_CHACHA, SUITE_AES_256
 #else
-	MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
-	MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
-	MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
-	MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-	MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-	MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-	MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+#define SUITES_PLAIN SUITE_CHACHA, SUITE_AES_128, SUITE_AES_256
 #endif
-	MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-	MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	0,
-};
+
+static const int suites_plain[] = { SUITES_PLAIN, 0 };
+static const int suites_fast[] = { SUITE_AES_256, SUITE_AES_128, SUITE_CHACHA, 0 };
 
 static const uint16_t groups[] = {
 	MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
@@ -76,7 +75,7 @@ enum err tls_ground_init(struct tls_ground *g, struct loop *l, int endpoint,
 		return ERR_NOMEM;
 	mbedtls_ssl_conf_rng(&g->config, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
 	mbedtls_ssl_conf_min_tls_version(&g->config, MBEDTLS_SSL_VERSION_TLS1_2);
-	mbedtls_ssl_conf_ciphersuites(&g->config, suites);
+	mbedtls_ssl_conf_ciphersuites(&g->config, aead_is_available() ? suites_fast : suites_plain);
 	mbedtls_ssl_conf_groups(&g->config, groups);
 	return ERR_OK;
 }
@@ -86,6 +85,7 @@ void tls_ground_fini(struct tls_ground *g)
 	mbedtls_ssl_config_free(&g->config);
 	buf_fini(&g->gather);
 	free(g->spare);
+	tls_rest_fini(g);
 }
 
 struct tls_ground *tls_ground_keep(struct tls_ground *g)
@@ -220,9 +220,14 @@ static bool fill_step(struct secure *s)
 /* Opens records until the block is full or the input is used up. */
 static void fill(struct secure *s)
 {
+	enum err lower = stream_ended(s->lower);
+
+	if (s->base.end == ERR_EOF && lower != ERR_OK && lower != ERR_EOF)
+		s->base.end = lower; /* our half is broken, too */
 	if (s->base.end != ERR_OK || !has_input(s))
 		return;
-	if (!block_take(s)) {
+	if (!block_take(s) || !tls_rest_end(s)) {
+		block_give(s);
 		s->base.end = ERR_NOMEM;
 		return;
 	}
@@ -234,6 +239,7 @@ static void fill(struct secure *s)
 	while (s->end < BLOCK && has_input(s) && fill_step(s)) {
 	}
 	(void)flush(s); /* mbedtls answers some messages by itself */
+	tls_rest_begin(s);
 	if (waiting(s) == 0)
 		block_give(s);
 }
@@ -283,6 +289,8 @@ static enum err secure_write(struct stream *stream, struct str bytes)
 		return s->base.end;
 	if (s->ended)
 		return ERR_EOF;
+	if (!tls_rest_end(s))
+		return ERR_NOMEM;
 	while (bytes.len > 0) {
 		n = mbedtls_ssl_write(&s->ssl, (const unsigned char *)bytes.ptr, bytes.len);
 		if (n == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
@@ -297,6 +305,7 @@ static enum err secure_write(struct stream *stream, struct str bytes)
 		bytes = str_from(bytes, (size_t)n);
 	}
 	e = flush(s);
+	tls_rest_begin(s);
 	if (stream_room(s->lower) == 0)
 		s->full = true;
 	if (bytes.len > 0)
@@ -311,9 +320,10 @@ static void secure_shutdown(struct stream *stream)
 	if (s->ended)
 		return;
 	s->ended = true;
-	if (s->base.end == ERR_OK || s->base.end == ERR_EOF) {
+	if ((s->base.end == ERR_OK || s->base.end == ERR_EOF) && tls_rest_end(s)) {
 		(void)mbedtls_ssl_close_notify(&s->ssl);
 		(void)flush(s);
+		tls_rest_begin(s);
 	}
 	stream_shutdown(s->lower);
 }
@@ -497,8 +507,8 @@ static void handshake_step(struct secure *s)
 		handshake_finish(s->handshake, e, text);
 		return;
 	}
-	if (s->session_key != NULL)
-		tls_session_store(s);
+	tls_session_store(s);
+	tls_rest_after_handshake(s);
 	handshake_finish(s->handshake, ERR_OK, mbedtls_ssl_get_ciphersuite(&s->ssl));
 }
 
@@ -550,7 +560,7 @@ void tls_stream_info(const struct stream *secure, struct tls_info *out)
 
 void tls_idle(struct stream *secure)
 {
-	(void)secure; /* all that mbedtls holds, it holds until the end */
+	tls_rest_begin(secure_of(secure)); /* nothing to do, mostly: done after every call */
 }
 
 const char *tls_library(void)

@@ -27,10 +27,18 @@ struct tls_ground {
 	struct loop       *loop;
 	unsigned           refs;
 	mbedtls_ssl_config config;
-	struct buf         gather;  /* records on their way to the stream below, within one call */
-	char              *spare;   /* a block of STREAM_RX_MAX for plaintext, or NULL */
-	struct secure     *at_work; /* whose handshake is being stepped */
+	struct buf         gather; /* records on their way to the stream below, within one call */
+	char              *spare;  /* a block of STREAM_RX_MAX for plaintext, or NULL */
+	unsigned char *spare_in, *spare_out; /* record buffers of mbedtls, or NULL; tls_rest.c */
+	struct secure *at_work;              /* whose handshake is being stepped */
 	void (*free)(struct tls_ground *g);
+};
+
+/* A connection between two records: what is needed to go on. */
+struct tls_rest {
+	bool      resting;
+	uint8_t   count[8];        /* records received */
+	uintptr_t in_was, out_was; /* where the record buffers were, for the pointers into them */
 };
 
 /* A secure stream, from the first byte of its handshake. */
@@ -42,6 +50,7 @@ struct secure {
 	mbedtls_ssl_context   ssl;
 	struct soon           look;  /* steps a handshake, or tells the owner to look again */
 	char                 *block; /* opened plaintext is block[at..end); NULL: none waits */
+	struct tls_rest       rest;
 	size_t                at, end;
 	char                 *name; /* client: who must be there; server: the SNI; maybe NULL */
 	char                 *session_key; /* client: NULL when nothing is to be remembered */
@@ -63,6 +72,15 @@ struct secure *tls_secure_new(struct tls_ground *g, struct stream *lower);
 void           tls_secure_free(struct secure *s); /* leaves lower alone */
 enum err       tls_handshake_begin(struct tls_handshake **slot, struct secure *s, msec deadline_ms,
                                    tls_done_fn *done, void *arg);
+
+/*
+ * Record buffers: tls_rest_end() before mbedtls is to read or write (false: no memory),
+ * tls_rest_begin() after, any number of times; it does nothing while a record is under way.
+ */
+bool tls_rest_end(struct secure *s);
+void tls_rest_begin(struct secure *s);
+void tls_rest_fini(struct tls_ground *g);
+void tls_rest_after_handshake(struct secure *s);
 
 /* Client: looks whether the session can be remembered, and does so. */
 void tls_session_store(struct secure *s);

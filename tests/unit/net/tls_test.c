@@ -710,9 +710,8 @@ static void may_be_closed_inside_wake(void **state)
 		harness_run();
 }
 
-static void idle_streams_still_work(void **state)
+static void idle_streams_still_work(void)
 {
-	(void)state;
 	SERVER("a");
 	connect_both();
 	for (int i = 0; i < 3; i++) {
@@ -725,8 +724,76 @@ static void idle_streams_still_work(void **state)
 		expect(&cli, "yes");
 	}
 	tls_idle(srv.s);
+	assert_true(((struct secure *)(void *)srv.s)->rest.resting);
+	assert_true(((struct secure *)(void *)cli.s)->rest.resting);
 	stream_shutdown(cli.s);
 	assert_int_equal(run_to_end(&srv), ERR_EOF);
+}
+
+static void idle_1_3(void **state)
+{
+	(void)state;
+	limit_version(false);
+	idle_streams_still_work();
+}
+
+static void idle_1_2(void **state)
+{
+	(void)state;
+	limit_version(true);
+	idle_streams_still_work();
+}
+
+/* The buffers go from one connection to the next. */
+static void connections_share_what_they_lend(void **state)
+{
+	enum { N = 6 };
+	struct side kept[N][2];
+
+	(void)state;
+	SERVER("a");
+	ask_key = "k";
+	for (size_t i = 0; i < N; i++) {
+		limit_version(i % 2 == 1);
+		connect_both();
+		kept[i][0] = cli;
+		kept[i][1] = srv;
+		stream_own(cli.s, on_wake, &kept[i][0]);
+		stream_own(srv.s, on_wake, &kept[i][1]);
+		memset(&cli, 0, sizeof(cli));
+		memset(&srv, 0, sizeof(srv));
+	}
+	for (size_t round = 0; round < 30; round++) {
+		struct side *a = &kept[round * 5 % N][0], *b = &kept[round * 5 % N][1];
+
+		assert_int_equal(stream_write(a->s, STRL("one")), ERR_OK);
+		assert_int_equal(stream_write(kept[round % N][1].s, STRL("two")), ERR_OK);
+		expect(b, "one");
+		expect(&kept[round % N][0], "two");
+	}
+	for (size_t i = 0; i < N; i++) {
+		stream_close(kept[i][0].s);
+		stream_close(kept[i][1].s);
+	}
+}
+
+/* A reset after the peer's orderly end must not be lost on who still has something to send. */
+static void reset_after_the_end(void **state)
+{
+	char big[16384] = "";
+
+	(void)state;
+	SERVER("a");
+	connect_both();
+	stream_shutdown(cli.s);
+	assert_int_equal(run_to_end(&srv), ERR_EOF);
+	for (int i = 0; i < 1024; i++)
+		assert_int_equal(stream_write(srv.s, str_span(big, sizeof(big))), ERR_OK);
+	stream_close(cli.s); /* much is unread */
+	cli.s = NULL;
+	while (stream_ended(srv.s) == ERR_EOF)
+		harness_run();
+	assert_int_equal(stream_ended(srv.s), ERR_RESET);
 }
 
 /* --- tests: handshakes that fail --- */
@@ -979,7 +1046,10 @@ int main(void)
 		T(wakes_alone_move_everything),
 		T(big_messages_may_exceed_the_room),
 		T(may_be_closed_inside_wake),
-		T(idle_streams_still_work),
+		T(idle_1_3),
+		T(idle_1_2),
+		T(connections_share_what_they_lend),
+		T(reset_after_the_end),
 		T(client_deadline),
 		T(server_deadline),
 		T(not_tls_at_all),
