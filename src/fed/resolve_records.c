@@ -240,6 +240,14 @@ enum resolve_need resolve_on_srv_old(struct resolve *r, const struct resolve_ans
 
 /* ---- addresses ---- */
 
+static bool is_found(const struct resolve *r, const struct address *a)
+{
+	for (size_t i = 0; i < r->found_count; i++)
+		if (address_equal(a, &r->found[i]))
+			return true;
+	return false;
+}
+
 /* Appends the addresses of one name; one bad address refuses all of them. */
 static enum err take_addresses(struct resolve *r, const struct resolve_answer *a, uint16_t port,
                                const char **why)
@@ -250,10 +258,11 @@ static enum err take_addresses(struct resolve *r, const struct resolve_answer *a
 		if (address_check_ip(r->policy, &a->addresses[i], why) != ERR_OK)
 			return ERR_BLOCKED;
 	for (size_t i = 0; i < count && r->found_count < RESOLUTION_ADDRESSES_MAX; i++) {
-		struct address *to = &r->found[r->found_count++];
+		struct address next = a->addresses[i];
 
-		*to = a->addresses[i];
-		to->port = port;
+		next.port = port;
+		if (!is_found(r, &next))
+			r->found[r->found_count++] = next;
 	}
 	return ERR_OK;
 }
