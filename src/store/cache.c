@@ -33,6 +33,7 @@ struct entry {
 
 /* What a job works on; touched by nobody else meanwhile. */
 struct flush {
+	struct cache     *cache; /* for when the job is over, not for the job */
 	struct env       *env;
 	uint64_t          now_unix_ms;
 	bool              purge;
@@ -54,11 +55,11 @@ struct cache {
 	size_t          bucket_count, entry_count;
 	struct link     recent;
 	uint64_t        change, written;
-	size_t          waiting; /* entries that are not in the file yet */
+	size_t          waiting, waiting_bytes; /* entries that are not in the file yet */
+	size_t          waiting_bytes_max;      /* a group must always fit into an empty file */
 	struct deadline flush_at;
 	msec            purge_at;
 	struct work    *work;
-	struct flush   *flush; /* of the job that runs */
 	bool            closing;
 };
 
@@ -111,6 +112,15 @@ static bool is_waiting(const struct cache *c, const struct entry *en)
 	return c->env != NULL && en->change > c->written;
 }
 
+/* Counts the entries that wait: in (sign 1) or out (sign -1). */
+static void count_waiting(struct cache *c, const struct entry *en, int sign)
+{
+	if (!is_waiting(c, en))
+		return;
+	c->waiting += (size_t)sign;
+	c->waiting_bytes += (size_t)sign * entry_cost(en);
+}
+
 static void forget(struct cache *c, struct entry *en)
 {
 	struct entry **at = bucket_of(c, en->hash);
@@ -121,8 +131,7 @@ static void forget(struct cache *c, struct entry *en)
 	list_remove(&en->recent);
 	c->memory_used -= entry_cost(en);
 	c->entry_count--;
-	if (is_waiting(c, en))
-		c->waiting--;
+	count_waiting(c, en, -1);
 	free(en);
 }
 
@@ -190,8 +199,7 @@ static void add(struct cache *c, struct entry *en)
 	c->memory_used += entry_cost(en);
 	c->entry_count++;
 	en->change = ++c->change;
-	if (is_waiting(c, en))
-		c->waiting++;
+	count_waiting(c, en, 1);
 }
 
 /* The value behind the stamp, or false when its time is over. */
@@ -299,13 +307,16 @@ static bool flush_take(struct flush *f, const struct entry *en)
 }
 
 /* Copies of all that waits. */
-static struct flush *flush_new(const struct cache *c)
+static struct flush *flush_new(struct cache *c)
 {
 	struct flush *f = calloc(1, sizeof(*f));
 
 	if (f == NULL)
 		return NULL;
-	*f = (struct flush){ .env = c->env, .now_unix_ms = loop_unix_ms(c->loop), .last_change = c->change };
+	f->cache = c;
+	f->env = c->env;
+	f->now_unix_ms = loop_unix_ms(c->loop);
+	f->last_change = c->change;
 	for (struct link *l = c->recent.next; l != &c->recent; l = l->next) {
 		const struct entry *en = LIST_ENTRY(l, const struct entry, recent);
 
@@ -322,7 +333,7 @@ static void give_up_file(struct cache *c, enum err why)
 	log_say(LOG_WARN, "store.cache", "writing failed (%s): going on in memory only", err_slug(why));
 	env_close(c->env);
 	c->env = NULL;
-	c->waiting = 0;
+	c->waiting = c->waiting_bytes = 0;
 }
 
 /* Everything up to the job's last change is in the file now; what came since still waits. */
@@ -335,9 +346,9 @@ static void flush_settle(struct cache *c, const struct flush *f)
 		return;
 	}
 	c->written = f->last_change;
-	c->waiting = 0;
+	c->waiting = c->waiting_bytes = 0;
 	for (struct link *l = c->recent.next; l != &c->recent; l = l->next)
-		c->waiting += is_waiting(c, LIST_ENTRY(l, struct entry, recent));
+		count_waiting(c, LIST_ENTRY(l, struct entry, recent), 1);
 	(void)make_room(c, 0);
 }
 
@@ -364,11 +375,11 @@ static void flush_now(struct cache *c)
 
 static void on_flushed(void *arg)
 {
-	struct cache *c = arg;
+	struct flush *f = arg;
+	struct cache *c = f->cache;
 
-	flush_settle(c, c->flush);
-	flush_free(c->flush);
-	c->flush = NULL;
+	flush_settle(c, f);
+	flush_free(f);
 	if (c->closing) {
 		flush_now(c);
 		cache_release(c);
@@ -389,10 +400,8 @@ static void on_flush(void *arg)
 		f->purge = true;
 		c->purge_at = loop_now(c->loop) + PURGE_EVERY_MS;
 	}
-	c->flush = f;
-	if (f != NULL && work_start(&c->work, c->loop, flush_run, on_flushed, c) == ERR_OK)
+	if (f != NULL && work_start(&c->work, c->loop, flush_run, on_flushed, f) == ERR_OK)
 		return;
-	c->flush = NULL;
 	if (f != NULL)
 		flush_free(f);
 	deadline_in(&c->flush_at, c->flush_ms); /* no memory now */
@@ -405,6 +414,7 @@ static void open_file(struct cache *c, const struct cache_options *o)
 	char               path[1024];
 	struct env_options eo = { .path = path, .bytes = o->bytes, .schema = CACHE_SCHEMA };
 	struct env_notice  notice;
+	struct env_usage   usage = { 0 };
 
 	snprintf(path, sizeof(path), "%s/cache", o->state_dir);
 	if (env_open(&eo, &c->env, &notice) != ERR_OK) {
@@ -413,6 +423,8 @@ static void open_file(struct cache *c, const struct cache_options *o)
 	} else if (notice.text[0] != '\0') {
 		log_say(LOG_WARN, "store.cache", "%s", notice.text);
 	}
+	if (c->env != NULL && env_usage(c->env, &usage) == ERR_OK)
+		c->waiting_bytes_max = (size_t)(usage.limit_bytes / 3);
 }
 
 enum err cache_open(const struct cache_options *o, struct cache **out)
@@ -506,22 +518,37 @@ bool cache_get(struct cache *c, struct str key, void *room, size_t size, size_t 
 	return !en->removed && copy_out(entry_value(en), loop_unix_ms(c->loop), room, size, len);
 }
 
+/* Whether one more of that cost may wait beside what does, `old` being replaced. */
+static bool may_wait(const struct cache *c, const struct entry *old, size_t cost)
+{
+	size_t n = c->waiting, bytes = c->waiting_bytes;
+
+	if (c->env == NULL)
+		return true;
+	if (old != NULL && is_waiting(c, old)) {
+		n--;
+		bytes -= entry_cost(old);
+	}
+	return n < WAITING_MAX && bytes + cost <= c->waiting_bytes_max;
+}
+
 static enum err change(struct cache *c, struct str key, struct str value, uint64_t until, bool removed)
 {
 	struct entry *old = find(c, key), *en;
+	size_t        cost = sizeof(*en) + key.len + STAMP_BYTES + value.len;
 
-	if (c->env != NULL && c->waiting >= WAITING_MAX && (old == NULL || !is_waiting(c, old)))
+	if (cost > c->memory_max)
+		return ERR_TOO_LARGE;
+	if (!may_wait(c, old, cost))
 		return ERR_BUSY;
 	en = entry_new(c, key, value, until);
 	if (en == NULL)
 		return ERR_NOMEM;
 	if (old != NULL)
 		forget(c, old);
-	if (!make_room(c, entry_cost(en))) {
-		size_t cost = entry_cost(en);
-
+	if (!make_room(c, cost)) {
 		free(en);
-		return cost > c->memory_max ? ERR_TOO_LARGE : ERR_BUSY;
+		return ERR_BUSY;
 	}
 	en->removed = removed;
 	add(c, en);

@@ -17,6 +17,7 @@ struct env {
 	MDB_env *mdb;
 	MDB_dbi  dbi;
 	size_t   page, map_bytes;
+	uint32_t schema;
 };
 
 static char  schema_key[] = "\0schema";
@@ -230,9 +231,10 @@ static uint32_t schema_of(const char bytes[4])
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static enum err put_schema(struct env *e, uint32_t schema)
+static enum err put_schema(struct env *e)
 {
-	char     bytes[4] = { (char)(schema >> 24), (char)(schema >> 16), (char)(schema >> 8), (char)schema };
+	uint32_t s = e->schema;
+	char     bytes[4] = { (char)(s >> 24), (char)(s >> 16), (char)(s >> 8), (char)s };
 	MDB_val  key = { schema_key_len, schema_key }, value = { sizeof(bytes), bytes };
 	MDB_txn *txn;
 	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
@@ -254,7 +256,7 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 	enum err err = env_get(e, str_span(schema_key, schema_key_len), bytes, sizeof(bytes), &len);
 
 	if (err == ERR_NOT_FOUND)
-		return put_schema(e, o->schema);
+		return put_schema(e);
 	if (err != ERR_OK || len != sizeof(bytes))
 		return ERR_IO;
 	found = schema_of(bytes);
@@ -266,8 +268,7 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 		return ERR_UNSUPPORTED;
 	}
 	say(notice, "%s is of an older doorstep (schema %u): emptied", o->path, (unsigned)found);
-	err = env_empty(e);
-	return err == ERR_OK ? put_schema(e, o->schema) : err;
+	return env_empty(e);
 }
 
 /* What is wrong in a file that looked well: once aside, once more from the start. */
@@ -281,7 +282,7 @@ static enum err start_afresh(struct env *e, const struct env_options *o, const c
 		return why;
 	say(notice, "%s cannot be used (%s): moved aside, starting empty", data, err_slug(why));
 	err = start(e, o->path);
-	return err == ERR_OK ? put_schema(e, o->schema) : err;
+	return err == ERR_OK ? put_schema(e) : err;
 }
 
 static void explain(const struct env_options *o, enum err err, struct env_notice *notice)
@@ -324,6 +325,7 @@ enum err env_open(const struct env_options *o, struct env **out, struct env_noti
 
 	notice->text[0] = '\0';
 	if (e != NULL) {
+		e->schema = o->schema;
 		e->page = page > 0 ? (size_t)page : 4096;
 		err = open_in(e, o, notice);
 	}
@@ -478,15 +480,11 @@ static int apply_one(struct env *e, MDB_txn *txn, const struct env_change *chang
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-enum err env_apply(struct env *e, const struct env_change *changes, size_t count)
+static enum err apply(struct env *e, const struct env_change *changes, size_t count)
 {
 	MDB_txn *txn;
-	enum err err = has_room(e, changes, count);
-	int      rc;
+	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
 
-	if (err != ERR_OK)
-		return err;
-	rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
 	if (rc != 0)
 		return err_of(rc);
 	for (size_t i = 0; i < count && rc == 0; i++)
@@ -497,12 +495,23 @@ enum err env_apply(struct env *e, const struct env_change *changes, size_t count
 	return err_of(rc);
 }
 
+enum err env_apply(struct env *e, const struct env_change *changes, size_t count)
+{
+	enum err err = has_room(e, changes, count);
+
+	if (err != ERR_OK)
+		return err;
+	err = apply(e, changes, count);
+	if (err != ERR_LIMIT)
+		return err;
+	/* pages that the latest commit set free can be used after one more: so make one */
+	err = put_schema(e);
+	return err == ERR_OK ? apply(e, changes, count) : err;
+}
+
 enum err env_empty(struct env *e)
 {
-	char     bytes[4];
-	size_t   len;
 	MDB_txn *txn;
-	enum err had = env_get(e, str_span(schema_key, schema_key_len), bytes, sizeof(bytes), &len);
 	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
 
 	if (rc != 0)
@@ -512,7 +521,5 @@ enum err env_empty(struct env *e)
 		rc = mdb_txn_commit(txn);
 	else
 		mdb_txn_abort(txn);
-	if (rc == 0 && had == ERR_OK)
-		return put_schema(e, schema_of(bytes));
-	return err_of(rc);
+	return rc == 0 ? put_schema(e) : err_of(rc);
 }
