@@ -80,6 +80,8 @@ static void two_digits_mean_a_near_year(void **state)
 		{ STR("Friday, 01-Jan-00 00:00:00 GMT"), Y2026_MS, 946684800 },     /* 2000 */
 		{ STR("Friday, 01-Jan-99 00:00:00 GMT"), Y2026_MS, 915148800 },     /* 1999 */
 		{ STR("Friday, 01-Jan-00 00:00:00 GMT"), NOW_MS, 946684800 },       /* 2000 */
+		{ STR("Friday, 01-Jan-44 00:00:00 GMT"), NOW_MS, 2335219200 },      /* 2044 */
+		{ STR("Monday, 01-Jan-45 00:00:00 GMT"), NOW_MS, -788918400 },      /* 1945 */
 		{ STR("Thursday, 01-Jan-70 00:00:00 GMT"), 0, 0 },
 	};
 
@@ -139,6 +141,9 @@ static const struct life_row {
 	{ { { CC, " max-age = 60 " } }, SECS(60) },
 	{ { { CC, "max-age=\"60\"" } }, SECS(60) },
 	{ { { CC, "public,,max-age=60,immutable" } }, SECS(60) },
+	{ { { CC, "max-age=\"60" } }, MS_NEVER },
+	{ { { CC, "max-age=60\"" } }, MS_NEVER },
+	{ { { CC, "max-age=\"\"" } }, MS_NEVER },
 	{ { { CC, "max-age=60,max-age=70" } }, SECS(70) },
 	{ { { CC, "max-age=60" }, { CC, "max-age=50" } }, SECS(50) },
 	{ { { CC, "max-age=60, max-age=x" } }, MS_NEVER },

@@ -89,6 +89,8 @@ static const struct row {
 	{ "ftp://a.example/", ERR_UNSUPPORTED, NULL },
 	{ "mailto:a@b", ERR_UNSUPPORTED, NULL },
 	{ "g:h", ERR_UNSUPPORTED, NULL },
+	{ "aZ09z+-.:h", ERR_UNSUPPORTED, NULL },
+	{ "x/aAzZ09", ERR_OK, "example.org:443/b/c/x/aAzZ09" },
 	{ "https:g", ERR_SYNTAX, NULL },
 	{ "https:/g", ERR_SYNTAX, NULL },
 	{ "https://", ERR_SYNTAX, NULL },
