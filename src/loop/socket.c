@@ -13,10 +13,7 @@
 #include "base/buf.h"
 #include "loop/inside.h"
 
-enum {
-	TX_LEAST = 1024, /* less room than this counts as none, against tiny writes */
-	KEEPALIVE_S = 60,
-};
+enum { KEEPALIVE_S = 60 };
 
 /* Bytes that wait for the kernel. */
 struct chunk {
@@ -162,9 +159,16 @@ static size_t sock_room(const struct stream *stream)
 	const struct sock *s = sock_of(stream);
 	size_t             waiting = tx_waiting(s);
 
-	if (s->broken != ERR_OK || s->ending || waiting + TX_LEAST > STREAM_TX_MAX)
+	if (s->broken != ERR_OK || s->ending || waiting + STREAM_ROOM_LEAST > STREAM_TX_MAX)
 		return 0;
 	return STREAM_TX_MAX - waiting;
+}
+
+static size_t sock_unsent(const struct stream *stream)
+{
+	const struct sock *s = sock_of(stream);
+
+	return s->broken != ERR_OK ? 0 : tx_waiting(s);
 }
 
 static void tx_drop(struct sock *s)
@@ -231,7 +235,7 @@ static void on_written(uv_write_t *request, int status)
 	}
 	tx_fly(s);
 	tx_end_if_done(s);
-	if (s->full && tx_waiting(s) < STREAM_TX_MAX / 2) {
+	if (s->ending ? tx_waiting(s) == 0 : s->full && tx_waiting(s) < STREAM_TX_MAX / 2) {
 		s->full = false;
 		sock_wake(s);
 	}
@@ -335,6 +339,7 @@ static const struct stream_ops sock_ops = {
 	.peek = sock_peek,
 	.consume = sock_consume,
 	.room = sock_room,
+	.unsent = sock_unsent,
 	.write = sock_write,
 	.shutdown = sock_shutdown,
 	.close = sock_close,

@@ -26,12 +26,14 @@ typedef void stream_wake_fn(void *arg);
 enum {
 	STREAM_RX_MAX = 16 * 1024, /* waiting bytes at most, per stream */
 	STREAM_TX_MAX = 48 * 1024, /* queued output above which room is 0 */
+	STREAM_ROOM_LEAST = 1024,  /* less room than this counts as none, against tiny writes */
 };
 
 struct stream_ops {
 	struct str (*peek)(struct stream *s);
 	void (*consume)(struct stream *s, size_t n);
 	size_t (*room)(const struct stream *s);
+	size_t (*unsent)(const struct stream *s);
 	enum err (*write)(struct stream *s, struct str bytes);
 	void (*shutdown)(struct stream *s);
 	void (*close)(struct stream *s);
@@ -72,7 +74,10 @@ static inline enum err stream_ended(const struct stream *s)
 	return s->end;
 }
 
-/* Bytes of output the owner may add now. 0: wait for wake. */
+/*
+ * Bytes of output the owner may add now: STREAM_ROOM_LEAST or more, or 0: wait for wake. So an owner
+ * who stages less than that and finds no room left for it will be woken after writing it.
+ */
 static inline size_t stream_room(const struct stream *s)
 {
 	return s->ops->room(s);
@@ -87,7 +92,16 @@ static inline enum err stream_write(struct stream *s, struct str bytes)
 	return s->ops->write(s, bytes);
 }
 
-/* After what is queued: the end of our side (TCP FIN, TLS close_notify then FIN). Reading goes on. */
+/* Output that the system has not taken yet, and that stream_close() would drop. */
+static inline size_t stream_unsent(const struct stream *s)
+{
+	return s->ops->unsent(s);
+}
+
+/*
+ * After what is queued: the end of our side (TCP FIN, TLS close_notify then FIN). Reading goes on, room
+ * is 0 from now on. If something was queued, the owner is woken when the last of it has gone.
+ */
 static inline void stream_shutdown(struct stream *s)
 {
 	s->ops->shutdown(s);

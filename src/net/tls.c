@@ -279,6 +279,11 @@ static size_t secure_room(const struct stream *stream)
 	return s->ended ? 0 : stream_room(s->lower);
 }
 
+static size_t secure_unsent(const struct stream *stream)
+{
+	return stream_unsent(secure_of(stream)->lower);
+}
+
 static enum err secure_write(struct stream *stream, struct str bytes)
 {
 	struct secure *s = secure_of(stream);
@@ -326,6 +331,7 @@ static void secure_shutdown(struct stream *stream)
 		tls_rest_begin(s);
 	}
 	stream_shutdown(s->lower);
+	s->full = stream_unsent(s->lower) > 0;
 }
 
 static void secure_close(struct stream *stream)
@@ -340,6 +346,7 @@ static const struct stream_ops secure_ops = {
 	.peek = secure_peek,
 	.consume = secure_consume,
 	.room = secure_room,
+	.unsent = secure_unsent,
 	.write = secure_write,
 	.shutdown = secure_shutdown,
 	.close = secure_close,
@@ -357,7 +364,7 @@ static void look(struct secure *s, bool always)
 	fill(s);
 	if (waiting(s) != before || s->base.end != end)
 		news = true;
-	if (s->full && stream_room(s->lower) > 0) {
+	if (s->full && (s->ended ? stream_unsent(s->lower) == 0 : stream_room(s->lower) > 0)) {
 		s->full = false;
 		news = true;
 	}

@@ -55,7 +55,7 @@ struct secure {
 	char                 *name; /* client: who must be there; server: the SNI; maybe NULL */
 	char                 *session_key; /* client: NULL when nothing is to be remembered */
 	bool                  is_address;
-	bool                  full;     /* room was 0 since the last wake for room */
+	bool                  full;     /* the owner waits for room, or for the last to be sent */
 	bool                  ended;    /* close_notify sent */
 	bool                  verified; /* client: a certificate chain was looked at */
 	bool                  ticket;   /* server: the client's ticket was good */

@@ -248,9 +248,13 @@ static void a_message_may_exceed_the_room(void **state)
 		assert_int_equal(stream_write(served, str_span(big, BULK)), ERR_OK);
 	assert_int_equal(stream_room(served), 0);
 	assert_int_equal(stream_write(served, STRL("end")), ERR_OK);
+	assert_true(stream_unsent(served) > 0);
 	stream_shutdown(served);
+	assert_int_equal(stream_room(served), 0);
+	wakes = 0;
 	set_blocking(client, false);
 	for (ssize_t n; (n = recv(client, in, sizeof(in), 0)) != 0;) {
+		assert_true(wakes == 0 || stream_unsent(served) == 0);
 		if (n > 0) {
 			got += (size_t)n;
 			last = in[n - 1];
@@ -258,6 +262,8 @@ static void a_message_may_exceed_the_room(void **state)
 		harness_run_for(0);
 	}
 	assert_int_equal(got, HUGE + 3);
+	assert_int_equal(wakes, 1); /* when the last of it had gone */
+	assert_int_equal(stream_unsent(served), 0);
 	assert_int_equal(last, 'd');
 	free(big);
 }
