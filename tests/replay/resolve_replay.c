@@ -394,7 +394,7 @@ static void read_field(const struct world *w, struct response *r, const char *te
 	}
 	v = value_of(text, "size=");
 	if (v != NULL)
-		r->size = strtoull(v, NULL, 10);
+		r->size = (size_t)strtoul(v, NULL, 10);
 	else
 		add_field(w, r, text, (size_t)(eq - text), eq + 1);
 }
