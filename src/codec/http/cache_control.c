@@ -214,13 +214,14 @@ static struct str without_quotes(struct str s)
 /* A later max-age takes the place of an earlier one even if it is no number. */
 static void take_directive(struct cache_control *c, struct str directive)
 {
-	static const struct str no_store = STR("no-store"), max_age = STR("max-age");
+	static const struct str no_store = STR("no-store"), no_cache = STR("no-cache");
+	static const struct str max_age = STR("max-age");
 	size_t                  eq = str_find(directive, '=');
 	struct str              name = str_trim(str_head(directive, eq));
 	struct str              value = str_trim(str_from(directive, eq + 1));
 
-	if (str_ieq(name, no_store))
-		c->no_store = true;
+	if (str_ieq(name, no_store) || (str_ieq(name, no_cache) && eq == directive.len))
+		c->no_store = true; /* no-cache="field" speaks of that field alone */
 	if (!str_ieq(name, max_age))
 		return;
 	value = without_quotes(value);

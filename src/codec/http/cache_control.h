@@ -4,6 +4,7 @@
  * Source: RFC 9111 4.2 (freshness) and 5 (fields), RFC 9110 5.6.7 (dates); where readers of
  * .well-known documents differ, what Synapse does: the last max-age counts and beats Expires, one
  * that is no number counts as absent, no-store means no life at all, a bad Expires means "expired".
+ * Unlike there, no-cache means the same as no-store: not to be used again unasked (RFC 9111 5.2.2.4).
  * Age is subtracted. Directives are separated by commas only. Pure.
  */
 #ifndef CODEC_HTTP_CACHE_CONTROL_H
