@@ -105,6 +105,13 @@ char *str_dup(struct str s)
 	return c;
 }
 
+void str_lower(char *c)
+{
+	for (; *c != '\0'; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+}
+
 uint32_t str_hash(struct str s)
 {
 	uint32_t h = 2166136261u;

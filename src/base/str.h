@@ -74,6 +74,9 @@ bool str_copy(struct str s, char *dst, size_t size);
 /* malloc'ed NUL-terminated copy, NULL when memory is gone. Embedded NULs are copied as they are. */
 char *str_dup(struct str s);
 
+/* Upper case to lower case, in place. */
+void str_lower(char *c);
+
 /* FNV-1a, for tables of trusted size; not for defence against chosen keys. */
 uint32_t str_hash(struct str s);
 

@@ -39,6 +39,7 @@ enum resolve_need resolve_ask_well_known(struct resolve *r, msec wait_ms)
 		              .path = WELL_KNOWN_SERVER_PATH };
 
 	str_copy(str_of(r->host), l.host, sizeof(l.host));
+	str_lower(l.host); /* this is a URL: the name keeps its case everywhere else */
 	r->attempts++;
 	r->redirects = 0;
 	r->visited[0] = location_hash(&l);

@@ -214,6 +214,7 @@ static enum err prepare(struct tls_client *t, struct secure *s, struct str name,
 	s->name = str_dup(name);
 	if (s->name == NULL)
 		return ERR_NOMEM;
+	str_lower(s->name); /* means the same, and some servers look their names up as they come */
 	mbedtls_ssl_set_verify(&s->ssl, on_verify, s);
 	/* for an address an express "no name": no SNI (RFC 6066, section 3) */
 	if (mbedtls_ssl_set_hostname(&s->ssl, s->is_address ? NULL : s->name) != 0)

@@ -73,6 +73,7 @@ static enum err take_authority(struct str *ref, struct location *l, const char *
 	if (e != ERR_OK)
 		return fail(why, e, "the redirect's host is no server name");
 	str_copy(name.host, l->host, sizeof(l->host));
+	str_lower(l->host);
 	l->kind = name.kind;
 	l->port = name.port == 0 ? 443 : name.port;
 	return ERR_OK;
