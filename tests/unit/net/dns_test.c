@@ -192,22 +192,36 @@ static void *serve(void *arg)
 	return arg;
 }
 
-static int server_start(void **state)
+/* Both sockets on one port; false: the port is taken by somebody. */
+static bool bind_both(void)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET };
 	socklen_t          len = sizeof(in);
 
-	(void)state;
 	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	udp = socket(AF_INET, SOCK_DGRAM, 0);
 	tcp = socket(AF_INET, SOCK_STREAM, 0);
-	if (bind(udp, (struct sockaddr *)&in, sizeof(in)) != 0 ||
-	    getsockname(udp, (struct sockaddr *)&in, &len) != 0 ||
-	    bind(tcp, (struct sockaddr *)&in, sizeof(in)) != 0 || listen(tcp, 5) != 0 ||
-	    pipe(stop) != 0)
-		return 1;
-	server_at = address_v4(127, 0, 0, 1, ntohs(in.sin_port));
-	return pthread_create(&thread, NULL, serve, NULL);
+	if (bind(udp, (struct sockaddr *)&in, sizeof(in)) == 0 &&
+	    getsockname(udp, (struct sockaddr *)&in, &len) == 0 &&
+	    bind(tcp, (struct sockaddr *)&in, sizeof(in)) == 0 && listen(tcp, 5) == 0) {
+		server_at = address_v4(127, 0, 0, 1, ntohs(in.sin_port));
+		return true;
+	}
+	close(udp);
+	close(tcp);
+	return false;
+}
+
+static int server_start(void **state)
+{
+	int tries = 100;
+
+	(void)state;
+	while (!bind_both()) {
+		if (--tries == 0)
+			return 1;
+	}
+	return pipe(stop) != 0 || pthread_create(&thread, NULL, serve, NULL) != 0;
 }
 
 static int server_stop(void **state)
