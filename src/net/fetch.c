@@ -88,6 +88,7 @@ enum err fetch_start(struct fetch **slot, struct loop *l, struct http_pool *p,
 		.method = HTTP_GET,
 		.head = fetch_head(text, sizeof(text), o),
 		.response_head_ms = o->deadline_ms,
+		.self_delimiting = o->self_delimiting,
 	};
 	struct fetch *f = call.head.ptr == NULL ? NULL : calloc(1, sizeof(*f));
 	enum err      e;

@@ -14,6 +14,7 @@ struct fetch_options {
 	struct str         path; /* request target */
 	size_t             body_max;    /* beyond: ERR_TOO_LARGE */
 	msec               deadline_ms; /* for all of it */
+	bool               self_delimiting; /* see http_client.h */
 };
 
 struct fetch_result {

@@ -714,11 +714,12 @@ const struct head *http_call_answer(const struct http_call *c)
 static void body_ended(struct http_call *c)
 {
 	enum err end = stream_ended(c->kept->stream);
+	bool     orderly = end == ERR_EOF || (end == ERR_TRUNCATED && c->options.self_delimiting);
 
 	if (end == ERR_OK)
 		return;
 	/* without a length only an orderly end is an end */
-	if (end == ERR_EOF && h1_body_end(&c->body) == ERR_OK)
+	if (orderly && h1_body_end(&c->body) == ERR_OK)
 		c->done = true;
 	else
 		call_fail(c, end == ERR_EOF ? ERR_TRUNCATED : end, "the answer was cut short");

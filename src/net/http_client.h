@@ -50,6 +50,8 @@ struct http_call_options {
 	bool               has_body; /* http_call_send() will follow, ended by http_call_send_end() */
 	msec               response_head_ms; /* after the request is sent, or idle while it is */
 	bool               keep;     /* may the connection be kept afterwards */
+	bool               self_delimiting; /* the body shows whether it is whole: without a length it may
+	                                     * end without close_notify, as simple servers do it */
 };
 
 struct http_call;

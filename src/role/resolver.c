@@ -412,6 +412,7 @@ static void run_fetch_from(struct run *r, const struct endpoint *to, size_t coun
 			  .path = str_of(q->path),
 			  .body_max = WELL_KNOWN_BODY_MAX,
 			  .deadline_ms = FETCH_MS,
+			  .self_delimiting = true, /* JSON */
 	};
 	enum err e;
 
