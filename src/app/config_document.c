@@ -122,7 +122,7 @@ static enum err refuse_option(const struct config_document *d, enum option_secti
 	for (size_t i = 0; i < option_count; i++)
 		if (option_table[i].section == kind)
 			suggest_offer(&s, option_table[i].name);
-	return refuse_at(d, uo->place, "unknown option '%.*s' in '%s'%s",
+	return refuse_at(d, uo->place, "unknown option '%.*s' in \"%s\"%s",
 			 (int)str_head(uo->name, 60).len, uo->name.ptr, section_text(u, where),
 			 suggest_text(&s, near, sizeof(near)));
 }
@@ -188,7 +188,7 @@ static enum err read_default(const struct config_document *d, const struct confi
 	if (def != NULL)
 		return read_value(d, o, str_of(def), (struct uci_place){ 0, 0 }, field);
 	if ((o->flags & OPTION_REQUIRED) && s->uci != NULL)
-		return refuse_at(d, s->uci->place, "'%s' needs an 'option %s'",
+		return refuse_at(d, s->uci->place, "\"%s\" needs an 'option %s'",
 				 section_text(s->uci, where), o->name);
 	return ERR_OK;
 }
