@@ -136,16 +136,6 @@ static const struct resolution *recall(struct resolver *rv, struct str name)
 	return &k->result;
 }
 
-/* Until when some part of it may still be of use. */
-static uint64_t useful_until(const struct resolution *r)
-{
-	uint64_t until = r->until_unix_ms;
-
-	if (r->usable_unix_ms > until)
-		until = r->usable_unix_ms;
-	return r->well_known_known_unix_ms > until ? r->well_known_known_unix_ms : until;
-}
-
 static void remember(struct resolver *rv, struct str name, const struct resolution *result)
 {
 	char          bytes[RESOLUTION_BYTES_MAX];
@@ -156,7 +146,7 @@ static void remember(struct resolver *rv, struct str name, const struct resoluti
 		k->result = *result;
 	resolution_write(&w, result);
 	if (!w.failed && rv->o.store.save != NULL)
-		rv->o.store.save(rv->o.store.arg, name, writer_done(&w), useful_until(result));
+		rv->o.store.save(rv->o.store.arg, name, writer_done(&w), resolution_keep_until(result));
 }
 
 /* ---- a run ---- */
@@ -486,23 +476,27 @@ static void run_need(struct run *r, enum resolve_need need)
 	}
 }
 
+/* The waiters are told of a timeout, nothing is remembered. */
+static void run_expire(struct run *r)
+{
+	resolution_init(&r->machine.result);
+	r->machine.result.error = ERR_TIMEOUT;
+	r->finished = true;
+	count_cause(CAUSE_resolve_failures, ERR_TIMEOUT);
+	run_tell(r);
+	run_free(r);
+}
+
 static void on_run_deadline(void *arg)
 {
 	struct run *r = arg;
 
 	run_stop_asking(r);
-	if (!r->begun)
-		limit_wait_cancel(&r->turn);
+	if (!r->begun) { /* never got its turn: that says nothing about the name */
+		run_expire(r);
+		return;
+	}
 	run_need(r, resolve_give_up(&r->machine, ERR_TIMEOUT, now_unix(r->rv)));
-}
-
-/* What was learnt under other rules, or before an interface had this address, does not count. */
-static bool still_allowed(const struct resolver *rv, const struct resolution *known)
-{
-	for (size_t i = 0; i < known->count; i++)
-		if (address_check_ip(rv->o.policy, &known->addresses[i], NULL) != ERR_OK)
-			return false;
-	return true;
 }
 
 static void run_begin(void *arg)
@@ -513,8 +507,8 @@ static void run_begin(void *arg)
 	const struct resolution *known =
 		r->how == RESOLVE_FOR_FEDERATION ? recall(rv, str_of(r->name)) : NULL;
 
-	if (known != NULL && !still_allowed(rv, known))
-		known = NULL;
+	if (known != NULL && !resolution_is_allowed(known, rv->o.policy))
+		known = NULL; /* learnt under other rules, or before an interface had this address */
 	r->begun = true;
 	count(COUNT_resolve_lookups);
 	if (r->how == RESOLVE_FOR_FEDERATION)
@@ -569,7 +563,7 @@ const struct resolution *resolver_known(struct resolver *rv, struct str name)
 
 	if (known == NULL || !resolution_is_fresh(known, now))
 		return NULL;
-	if (known->error == ERR_OK && !still_allowed(rv, known))
+	if (!resolution_is_allowed(known, rv->o.policy))
 		return NULL;
 	if (resolution_wants_refresh(known, now) && run_find(rv, name) == NULL)
 		(void)run_new(rv, name, RESOLVE_FOR_FEDERATION);
