@@ -507,8 +507,6 @@ static void run_begin(void *arg)
 	const struct resolution *known =
 		r->how == RESOLVE_FOR_FEDERATION ? recall(rv, str_of(r->name)) : NULL;
 
-	if (known != NULL && !resolution_is_allowed(known, rv->o.policy))
-		known = NULL; /* learnt under other rules, or before an interface had this address */
 	r->begun = true;
 	count(COUNT_resolve_lookups);
 	if (r->how == RESOLVE_FOR_FEDERATION)
@@ -563,7 +561,7 @@ const struct resolution *resolver_known(struct resolver *rv, struct str name)
 
 	if (known == NULL || !resolution_is_fresh(known, now))
 		return NULL;
-	if (!resolution_is_allowed(known, rv->o.policy))
+	if (!resolution_is_allowed(known, rv->o.policy)) /* rules or interfaces changed */
 		return NULL;
 	if (resolution_wants_refresh(known, now) && run_find(rv, name) == NULL)
 		(void)run_new(rv, name, RESOLVE_FOR_FEDERATION);
