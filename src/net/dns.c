@@ -24,6 +24,7 @@ enum {
 	TRIES = 3,
 	UDP_BYTES = 1232, /* what fits through everywhere */
 	WAITING_PER_RUNNING = 16,
+	ALIASES_MAX = 8,
 	CLASS_IN = 1,
 };
 
@@ -43,6 +44,8 @@ struct dns_query {
 	dns_done_fn       *done;
 	void              *arg;
 	enum dns_type      type;
+	unsigned           aliases; /* that were followed by asking again */
+	uint32_t           ttl_s;   /* least of theirs */
 	char               name[DNS_NAME_MAX];
 };
 
@@ -248,6 +251,28 @@ static void answer_set(struct dns_query *q, int status, const unsigned char *byt
 	q->answer->why = status_text(status);
 }
 
+/* The server knew only where the name leads to. True: that is asked for. */
+static bool follow_alias(struct dns_query *q)
+{
+	struct dns_answer *a = q->answer;
+
+	if (a == NULL || a->alias[0] == '\0')
+		return false;
+	if (q->aliases++ == ALIASES_MAX) {
+		a->outcome = DNS_FAILED;
+		a->why = "long chain of aliases";
+		return false;
+	}
+	strcpy(q->name, a->alias);
+	q->ttl_s = a->ttl_s < q->ttl_s ? a->ttl_s : q->ttl_s;
+	free(a);
+	q->answer = NULL;
+	q->state = QUERY_WAITING;
+	list_push_front(&q->dns->waiting, &q->link);
+	q->dns->waiting_count++;
+	return true;
+}
+
 static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int len)
 {
 	struct dns_query *q = arg;
@@ -262,6 +287,10 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
 		return;
 	}
 	answer_set(q, status, bytes, len);
+	if (follow_alias(q))
+		return;
+	if (q->answer != NULL && q->answer->ttl_s > q->ttl_s)
+		q->answer->ttl_s = q->ttl_s;
 	q->state = QUERY_ANSWERED;
 	list_push_back(&d->answered, &q->link);
 }
@@ -327,6 +356,7 @@ enum err dns_query_start(struct dns_query **slot, struct dns *d, const char *nam
 	q->done = done;
 	q->arg = arg;
 	q->type = type;
+	q->ttl_s = UINT32_MAX;
 	(void)str_copy(text, q->name, sizeof(q->name));
 	deadline_init(&q->deadline, d->loop, on_deadline, q);
 	deadline_in(&q->deadline, deadline_ms);

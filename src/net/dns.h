@@ -43,10 +43,12 @@ struct dns_answer {
 		struct dns_srv srv[DNS_RECORDS_MAX];
 	} records;
 	const char *why; /* DNS_FAILED: static text, "servfail", "timeout", "malformed" ... */
+	char        alias[DNS_NAME_MAX]; /* for dns.c alone: the name to ask for next */
 };
 
 /*
- * Operation. Beyond queries_max questions wait their turn. CNAME chains of at most 8 are followed.
+ * Operation. Beyond queries_max questions wait their turn. CNAME chains of at most 8 are followed,
+ * also by further questions where the server leaves that to us (one that knows its own zones only).
  * ERR_SYNTAX: not a name that can be asked for.  ERR_BUSY: too many wait already.  ERR_NOMEM.
  */
 struct dns_query;

@@ -26,6 +26,7 @@ struct message {
 	struct reader at;
 	unsigned      answers, authorities;
 	struct reader first; /* the answer section */
+	bool          has_aliases; /* of the name asked for */
 };
 
 struct record {
@@ -183,7 +184,7 @@ static const char *take_record(const struct message *m, struct record *rec, enum
  * One look through the answer section: takes the records wanted at `name`, or replaces name by
  * what it is an alias of. Returns why it is no answer, or NULL.
  */
-static const char *scan_answers(const struct message *m, char name[DNS_NAME_MAX],
+static const char *scan_answers(struct message *m, char name[DNS_NAME_MAX],
                                 enum dns_type type, struct dns_answer *out, bool *is_alias)
 {
 	struct reader r = m->first;
@@ -209,8 +210,10 @@ static const char *scan_answers(const struct message *m, char name[DNS_NAME_MAX]
 		}
 		out->ttl_s = least(out->ttl_s, rec.ttl_s);
 	}
-	if (why == NULL && *is_alias)
+	if (why == NULL && *is_alias) {
 		strcpy(name, target);
+		m->has_aliases = true;
+	}
 	return why;
 }
 
@@ -248,10 +251,15 @@ static const char *read_absence(const struct message *m, const char *name, struc
 			return "malformed";
 		has_soa = true;
 	}
-	if (has_ns && !has_soa && out->outcome == DNS_NO_DATA)
+	if (has_soa)
+		return NULL;
+	if (m->has_aliases && out->outcome == DNS_NO_DATA) {
+		strcpy(out->alias, name);
+		return NULL;
+	}
+	if (has_ns && out->outcome == DNS_NO_DATA)
 		return "referral"; /* RFC 2308, 2.2: the server does not know */
-	if (!has_soa)
-		out->ttl_s = 0;
+	out->ttl_s = 0;
 	return NULL;
 }
 
@@ -264,6 +272,7 @@ static const char *read_head(struct message *m, struct str all, const char *name
 	unsigned                 flags, questions;
 
 	m->all = all;
+	m->has_aliases = false;
 	m->at = reader_over(all);
 	(void)read_u16(&m->at); /* id: c-ares has looked */
 	flags = read_u16(&m->at);
@@ -330,6 +339,7 @@ void dns_answer_read(struct str message, const char *name, enum dns_type type,
 	out->ttl_s = INT32_MAX;
 	out->count = 0;
 	out->why = NULL;
+	out->alias[0] = '\0';
 	why = read_message(&m, message, name, type, out);
 	if (why == NULL)
 		return;

@@ -14,6 +14,8 @@
  * What the message says about the records of this type at this name (no final dot). CNAME chains of
  * at most 8 are followed inside the message; records of other owners are ignored. out is
  * always set; whatever is not a proper answer is DNS_FAILED with `why`.
+ * A message that has aliases and neither their end nor an SOA record says nothing about the end: then
+ * the outcome is DNS_NO_DATA and out->alias the name to ask for next, otherwise "".
  */
 void dns_answer_read(struct str message, const char *name, enum dns_type type,
                      struct dns_answer *out);

@@ -163,10 +163,18 @@ class DnsServer:
         with self.lock:
             return any(known.endswith("." + name.lower()) for known in self.records)
 
+    @staticmethod
+    def is_found(question, answers):
+        """Whether the last record is of the type asked for: aliases alone are no answer (RFC 2308, 2.2)."""
+        if not answers:
+            return False
+        _, at = read_name(answers[-1], 0)
+        return answers[-1][at:at + 2] == question[-4:-2]
+
     def packet(self, query, question, code, answers, truncated=False):
         flags = 0x8400 | (0x0200 if truncated else 0) | (query[2] & 1) << 8 | 0x0080 | code
         authority = []
-        if not answers and code in (NOERROR, NXDOMAIN) and not truncated:
+        if not self.is_found(question, answers) and code in (NOERROR, NXDOMAIN) and not truncated:
             soa = pack_name("ns.invalid") + pack_name("admin.invalid") + \
                 struct.pack(">5I", 1, 3600, 600, 86400, self.negative_ttl)
             authority = [pack_record("", "SOA", self.negative_ttl, soa)]

@@ -147,6 +147,30 @@ static void chains_are_bounded(void **state)
 	assert_failed("bad name");
 }
 
+/* A server that knows its own zones only says where the name leads to, and no more. */
+static void unfinished_chains(void **state)
+{
+	(void)state;
+	begin(IS_ANSWER, "a.example", T_A, 2, 0);
+	put_alias(&w, "b.example", 30, "C.elsewhere.test");
+	put_alias(&w, "a.example", 60, "b.example");
+	read_it("a.example", DNS_A);
+	assert_int_equal(got.outcome, DNS_NO_DATA);
+	assert_string_equal(got.alias, "c.elsewhere.test");
+	assert_int_equal(got.ttl_s, 30);
+	begin(IS_ANSWER, "a.example", T_A, 1, 1); /* the end has no address: RFC 2308, 2.2 */
+	put_alias(&w, "a.example", 60, "b.example");
+	put_soa(&w, "example", 50, 300);
+	read_it("a.example", DNS_A);
+	assert_int_equal(got.outcome, DNS_NO_DATA);
+	assert_string_equal(got.alias, "");
+	begin(IS_ANSWER | NXDOMAIN, "a.example", T_A, 1, 0);
+	put_alias(&w, "a.example", 60, "b.example");
+	read_it("a.example", DNS_A);
+	assert_int_equal(got.outcome, DNS_NO_NAME);
+	assert_string_equal(got.alias, "");
+}
+
 /* RFC 2308 */
 static void absence(void **state)
 {
@@ -408,6 +432,7 @@ int main(void)
 		cmocka_unit_test(services),
 		cmocka_unit_test(too_many_records_are_left_out),
 		cmocka_unit_test(aliases_are_followed_in_any_order),
+		cmocka_unit_test(unfinished_chains),
 		cmocka_unit_test(chains_are_bounded),
 		cmocka_unit_test(absence),
 		cmocka_unit_test(a_referral_is_no_answer),
