@@ -6,7 +6,7 @@
 int cli_usage(const struct cli *c, const char *what, const char *word)
 {
 	fprintf(stderr, "doorstep %s: %s%s%s; see 'doorstep %s --help'\n", c->name, what,
-		word[0] == '\0' ? "" : " ", word, c->name);
+	        word[0] == '\0' ? "" : " ", word, c->name);
 	return EXIT_USAGE;
 }
 
@@ -29,7 +29,7 @@ void cli_help(const struct cli *c)
 	printf("\noptions:\n");
 	for (const struct cli_option *o = c->options; o != NULL && o->name != NULL; o++) {
 		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value_name == NULL ? "" : " ",
-			 o->value_name == NULL ? "" : o->value_name);
+		         o->value_name == NULL ? "" : o->value_name);
 		printf("  %-22s %s\n", left, o->help);
 	}
 	printf("  %-22s %s\n", "--help", "this text");
@@ -39,7 +39,7 @@ void cli_help(const struct cli *c)
 
 /* The option that a word "name" or "name=value" names; *value is what follows the equals sign. */
 static const struct cli_option *find_option(const struct cli *c, const char *word,
-					    const char **value)
+                                            const char **value)
 {
 	size_t len = strcspn(word, "=");
 

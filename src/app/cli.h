@@ -11,21 +11,22 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct cli_option {
-	const char  *name;       /* without the dashes */
-	const char  *value_name; /* NULL: a switch */
-	const char  *help;
-	const char **value; /* where the value goes ("--name V" or "--name=V"; the last one counts) */
-	bool        *seen;  /* a switch: set to true; may be NULL otherwise */
+	const char *name;       /* without the dashes */
+	const char *value_name; /* NULL: a switch */
+	const char *help;
+	const char *
+		*value; /* where the value goes ("--name V" or "--name=V"; the last one counts) */
+	bool    *seen;  /* a switch: set to true; may be NULL otherwise */
 };
 
 struct cli {
-	const char *name;     /* "config check" */
-	const char *operands; /* as shown: "FILE"; NULL: none */
-	size_t      operand_count; /* exactly so many */
-	const char **operand; /* room for operand_count */
-	const char *about;    /* what it does, sentences ended by newlines */
-	const char *examples; /* lines ended by newlines */
-	const struct cli_option *options; /* ended by a NULL name; NULL: none */
+	const char              *name;          /* "config check" */
+	const char              *operands;      /* as shown: "FILE"; NULL: none */
+	size_t                   operand_count; /* exactly so many */
+	const char             **operand;       /* room for operand_count */
+	const char              *about;         /* what it does, sentences ended by newlines */
+	const char              *examples;      /* lines ended by newlines */
+	const struct cli_option *options;       /* ended by a NULL name; NULL: none */
 };
 
 enum { CLI_GO_ON = -1 };

@@ -28,7 +28,7 @@ static void config_free(struct settings *s)
 }
 
 static enum err config_fill(struct config *c, const struct config_source *source, struct str text,
-			    struct config_report *report)
+                            struct config_report *report)
 {
 	bool     sections;
 	enum err e = config_document_read(&c->document, source, text, &c->arena, report);
@@ -44,7 +44,7 @@ static enum err config_fill(struct config *c, const struct config_source *source
 }
 
 enum err config_read(const struct config_source *source, struct str text, struct settings **out,
-		     struct config_report *report)
+                     struct config_report *report)
 {
 	struct config *c = calloc(1, sizeof(*c));
 	enum err       e = ERR_NOMEM;
@@ -62,8 +62,8 @@ enum err config_read(const struct config_source *source, struct str text, struct
 		return ERR_OK;
 	}
 	if (report->error[0] == '\0')
-		snprintf(report->error, sizeof(report->error), "%s: no memory left for this configuration",
-			 source->path);
+		snprintf(report->error, sizeof(report->error),
+		         "%s: no memory left for this configuration", source->path);
 	if (c != NULL)
 		config_free(&c->settings);
 	return e;
@@ -77,7 +77,7 @@ static enum err refuse_file(struct config_report *report, const char *path, cons
 
 /* All of fd, at most CONFIG_FILE_MAX bytes, into room. */
 static enum err read_all(int fd, const char *path, char *room, size_t *len,
-			 struct config_report *report)
+                         struct config_report *report)
 {
 	ssize_t n = 1;
 
@@ -90,7 +90,8 @@ static enum err read_all(int fd, const char *path, char *room, size_t *len,
 	if (n < 0)
 		return refuse_file(report, path, strerror(errno));
 	if (*len > CONFIG_FILE_MAX)
-		return refuse_file(report, path, "larger than 256 KiB, this is no doorstep configuration");
+		return refuse_file(report, path,
+		                   "larger than 256 KiB, this is no doorstep configuration");
 	return ERR_OK;
 }
 
@@ -115,7 +116,7 @@ enum err config_read_file(const char *path, char **text, size_t *len, struct con
 }
 
 enum err config_load(const struct config_source *source, struct settings **out,
-		     struct config_report *report)
+                     struct config_report *report)
 {
 	char    *text;
 	size_t   len;

@@ -24,10 +24,11 @@ struct config_report {
 
 /* Where a configuration comes from. */
 struct config_source {
-	const char *path;        /* the file; also its name in diagnostics */
-	const char *credentials; /* directory of certificate, key and secret files; NULL: as configured */
-	uint64_t    memory_kb;   /* for memory_class auto; 0: ask the system */
-	bool        all;         /* look at all sections of a disabled configuration too */
+	const char *path; /* the file; also its name in diagnostics */
+	const char *
+		credentials; /* directory of certificate, key and secret files; NULL: as configured */
+	uint64_t memory_kb; /* for memory_class auto; 0: ask the system */
+	bool     all;       /* look at all sections of a disabled configuration too */
 };
 
 /*
@@ -38,11 +39,11 @@ struct config_source {
  * ERR_IO: the file cannot be read.  ERR_CONFIG.  ERR_NOMEM.  report->error says why.
  */
 enum err config_load(const struct config_source *source, struct settings **out,
-		     struct config_report *report);
+                     struct config_report *report);
 
 /* The same from text in memory; source->path is only its name. */
 enum err config_read(const struct config_source *source, struct str text, struct settings **out,
-		     struct config_report *report);
+                     struct config_report *report);
 
 /* The file's text, malloc'ed; at most CONFIG_FILE_MAX bytes. ERR_IO with report->error. */
 enum { CONFIG_FILE_MAX = 256 * 1024 };

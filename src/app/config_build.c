@@ -36,10 +36,10 @@ static void *build_array(const struct builder *b, size_t n, size_t size)
 /* --- files --- */
 
 static enum err refuse_file(const struct builder *b, const struct config_section *s,
-			    const char *option, size_t n, const char *path, int error)
+                            const char *option, size_t n, const char *path, int error)
 {
 	return config_refuse(b->d, s, option, n, "%s: cannot read %.200s: %s", option, path,
-			     strerror(error));
+	                     strerror(error));
 }
 
 /* The path as configured, or its base name in the credentials directory. */
@@ -58,7 +58,7 @@ static const char *credential_path(const struct builder *b, const char *path)
 }
 
 static enum err check_file(const struct builder *b, const struct config_section *s,
-			   const char *option, size_t n, const char *path)
+                           const char *option, size_t n, const char *path)
 {
 	struct stat st;
 
@@ -70,7 +70,7 @@ static enum err check_file(const struct builder *b, const struct config_section 
 }
 
 static enum err build_paths(const struct builder *b, const struct config_section *s,
-			    const char *option, const struct values *from, const char *const **out)
+                            const char *option, const struct values *from, const char *const **out)
 {
 	const char *const *paths = from->at;
 	const char       **to = build_array(b, from->count, sizeof(*to));
@@ -86,8 +86,8 @@ static enum err build_paths(const struct builder *b, const struct config_section
 
 /* At most max bytes of a file into room (which has space for one more). */
 static enum err read_small_file(const struct builder *b, const struct config_section *s,
-				const char *option, const char *path, char *room, size_t max,
-				struct str *out)
+                                const char *option, const char *path, char *room, size_t max,
+                                struct str *out)
 {
 	int     fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t  len = 0;
@@ -106,8 +106,8 @@ static enum err read_small_file(const struct builder *b, const struct config_sec
 	if (n < 0)
 		return refuse_file(b, s, option, 0, path, error);
 	if (len > max)
-		return config_refuse(b->d, s, option, 0, "%s: %.200s is larger than %zu bytes", option,
-				     path, max);
+		return config_refuse(b->d, s, option, 0, "%s: %.200s is larger than %zu bytes",
+		                     option, path, max);
 	*out = str_span(room, len);
 	return ERR_OK;
 }
@@ -131,7 +131,7 @@ static bool is_visible(struct str s)
 
 /* Connect passwords may hold anything printable, UTF-8 too; a Bearer secret is one plain word. */
 static enum err check_secret(const struct builder *b, const struct config_section *s,
-			     enum outbound_mode mode, struct str secret)
+                             enum outbound_mode mode, struct str secret)
 {
 	size_t colon = str_find(secret, ':');
 
@@ -140,26 +140,30 @@ static enum err check_secret(const struct builder *b, const struct config_sectio
 	if (mode == OUTBOUND_CONNECT) {
 		if (colon == 0 || colon + 1 >= secret.len || str_find(secret, '\n') < secret.len ||
 		    str_find(secret, '\0') < secret.len)
-			return config_refuse(b->d, s, "secret_file", 0,
-					     "secret_file: the file must hold one line user:password");
+			return config_refuse(
+				b->d, s, "secret_file", 0,
+				"secret_file: the file must hold one line user:password");
 	} else if (!is_visible(secret)) {
 		return config_refuse(b->d, s, "secret_file", 0,
-				     "secret_file: the file must hold one word of printable ASCII");
+		                     "secret_file: the file must hold one word of printable ASCII");
 	}
 	return ERR_OK;
 }
 
-static void warn_if_public(const struct builder *b, const struct config_section *s, const char *path)
+static void warn_if_public(const struct builder *b, const struct config_section *s,
+                           const char *path)
 {
 	struct stat st;
 
 	if (stat(path, &st) == 0 && (st.st_mode & 0007) != 0)
-		config_warn(b->d, s, "secret_file", 0,
-			    "secret_file: %.200s is open to every user of this machine; chmod 600 it", path);
+		config_warn(
+			b->d, s, "secret_file", 0,
+			"secret_file: %.200s is open to every user of this machine; chmod 600 it",
+			path);
 }
 
 static enum err build_secret(const struct builder *b, const struct config_section *s,
-			     const char *path, struct outbound_settings *out)
+                             const char *path, struct outbound_settings *out)
 {
 	char       room[SECRET_MAX + 1];
 	struct str secret;
@@ -206,7 +210,8 @@ static enum err build_homeservers(struct builder *b)
 			.connections_max = o->connection_limit,
 		};
 		if (o->url.unix_path != NULL)
-			str_copy(str_of(o->url.unix_path), h->endpoint.path, sizeof(h->endpoint.path));
+			str_copy(str_of(o->url.unix_path), h->endpoint.path,
+			         sizeof(h->endpoint.path));
 		else if (!h->host_is_name)
 			h->endpoint.address = o->url.address;
 	}
@@ -252,7 +257,7 @@ static enum err document_end(const struct builder *b, struct document *doc, cons
 }
 
 static enum err build_server_document(const struct builder *b, const struct domain_options *o,
-				      struct domain_settings *out)
+                                      struct domain_settings *out)
 {
 	struct document doc;
 
@@ -265,7 +270,7 @@ static enum err build_server_document(const struct builder *b, const struct doma
 }
 
 static enum err write_client_document(const struct builder *b, const struct config_section *s,
-				      struct document *doc)
+                                      struct document *doc)
 {
 	const struct domain_options *o = s->values;
 	struct str                   extra = { "", 0 };
@@ -282,15 +287,15 @@ static enum err write_client_document(const struct builder *b, const struct conf
 		e = well_known_write_client(&doc->writer, str_of(o->client_url.text), extra);
 		if (e != ERR_OK || trim_all(extra).len == 0)
 			e = config_refuse(b->d, s, "client_extra", 0,
-					  "client_extra: %.200s does not hold one JSON object",
-					  o->client_extra);
+			                  "client_extra: %.200s does not hold one JSON object",
+			                  o->client_extra);
 	}
 	free(room);
 	return e;
 }
 
 static enum err build_client_document(const struct builder *b, const struct config_section *s,
-				      struct domain_settings *out)
+                                      struct domain_settings *out)
 {
 	struct document doc;
 	enum err        e;
@@ -307,7 +312,7 @@ static enum err build_client_document(const struct builder *b, const struct conf
 }
 
 static enum err build_support_document(const struct builder *b, const struct domain_options *o,
-				       struct domain_settings *out)
+                                       struct domain_settings *out)
 {
 	const struct contact      *from = o->support_contact.at;
 	size_t                     n = o->support_contact.count;
@@ -320,23 +325,25 @@ static enum err build_support_document(const struct builder *b, const struct dom
 	if (contacts == NULL || !document_begin(&doc))
 		return ERR_NOMEM;
 	for (size_t i = 0; i < n; i++)
-		contacts[i] = (struct well_known_contact){ from[i].matrix_id, from[i].email, from[i].role };
+		contacts[i] = (struct well_known_contact){ from[i].matrix_id, from[i].email,
+			                                   from[i].role };
 	well_known_write_support(&doc.writer, contacts, n,
-				 str_of(o->support_page.text == NULL ? "" : o->support_page.text));
+	                         str_of(o->support_page.text == NULL ? "" : o->support_page.text));
 	return document_end(b, &doc, &out->well_known_support);
 }
 
 /* A host as Host fields show it: lower case, IPv6 in brackets. Twice the same is kept once. */
 static enum err add_host(const struct builder *b, struct str host, bool is_v6, const char **hosts,
-			 size_t *count)
+                         size_t *count)
 {
 	char          text[SERVER_NAME_HOST_MAX + 3];
 	struct writer w = writer_over(text, sizeof(text) - 1);
 
 	write_text(&w, is_v6 ? "[" : "");
 	for (size_t i = 0; i < host.len; i++)
-		write_char(&w, host.ptr[i] >= 'A' && host.ptr[i] <= 'Z' ? (char)(host.ptr[i] + 32)
-									: host.ptr[i]);
+		write_char(&w,
+		           host.ptr[i] >= 'A' && host.ptr[i] <= 'Z' ? (char)(host.ptr[i] + 32)
+		                                                    : host.ptr[i]);
 	write_text(&w, is_v6 ? "]" : "");
 	*w.at = '\0';
 	for (size_t i = 0; i < *count; i++)
@@ -347,7 +354,7 @@ static enum err add_host(const struct builder *b, struct str host, bool is_v6, c
 }
 
 static enum err add_name_host(const struct builder *b, const char *text, const char **hosts,
-			      size_t *count)
+                              size_t *count)
 {
 	struct server_name name;
 
@@ -357,7 +364,7 @@ static enum err add_name_host(const struct builder *b, const char *text, const c
 }
 
 static enum err build_hosts(const struct builder *b, const struct domain_options *o,
-			    struct domain_settings *out)
+                            struct domain_settings *out)
 {
 	const struct url *client = &o->client_url;
 	const char      **hosts = build_array(b, 3, sizeof(*hosts));
@@ -370,15 +377,16 @@ static enum err build_hosts(const struct builder *b, const struct domain_options
 		e = add_name_host(b, o->delegate, hosts, &out->host_count);
 	if (e == ERR_OK && client->text != NULL)
 		e = add_host(b, str_of(client->host),
-			     !client->is_name && client->address.family == ADDRESS_V6, hosts,
-			     &out->host_count);
+		             !client->is_name && client->address.family == ADDRESS_V6, hosts,
+		             &out->host_count);
 	out->hosts = hosts;
 	return e;
 }
 
 /* A host may be shared by domains only if it leads to the same homeserver. */
 static enum err check_hosts(const struct builder *b, const struct config_section *s,
-			    const struct domain_settings *mine, const struct domain_settings *others)
+                            const struct domain_settings *mine,
+                            const struct domain_settings *others)
 {
 	for (const struct domain_settings *o = others; o < mine; o++)
 		for (size_t i = 0; i < mine->host_count; i++)
@@ -394,7 +402,7 @@ static enum err check_hosts(const struct builder *b, const struct config_section
 }
 
 static enum err build_domain(const struct builder *b, const struct config_section *s,
-			     struct domain_settings *out)
+                             struct domain_settings *out)
 {
 	const struct domain_options *o = s->values;
 	enum err                     e;
@@ -516,7 +524,7 @@ static enum err build_outbounds(struct builder *b)
 static enum err check_ca_file(const struct builder *b)
 {
 	const struct settings *s = b->out;
-	bool                   needed = s->outbound_count > 0 || config_is_set(b->d->main, "ca_file");
+	bool needed = s->outbound_count > 0 || config_is_set(b->d->main, "ca_file");
 
 	for (size_t i = 0; i < s->homeserver_count; i++)
 		needed |= s->homeservers[i].tls;
@@ -546,7 +554,7 @@ static void build_single(const struct config_document *d, struct settings *out)
 }
 
 enum err config_build(const struct config_document *d, const char *credentials, bool sections,
-		      struct settings *out)
+                      struct settings *out)
 {
 	struct builder b = { .d = d, .credentials = credentials, .out = out };
 	enum err       e;

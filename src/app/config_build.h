@@ -13,6 +13,6 @@
  * ERR_CONFIG: in the report.  ERR_NOMEM.
  */
 enum err config_build(const struct config_document *d, const char *credentials, bool sections,
-		      struct settings *out);
+                      struct settings *out);
 
 #endif

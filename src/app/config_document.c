@@ -8,10 +8,11 @@
 
 /* A line of a report behind what is already there: "FILE:LINE:COLUMN: text". */
 static void report_line(const struct config_document *d, struct uci_place place, char *at,
-			size_t size, const char *format, va_list args)
+                        size_t size, const char *format, va_list args)
 {
-	int n = place.line == 0 ? snprintf(at, size, "%s: ", d->file)
-				: snprintf(at, size, "%s:%u:%u: ", d->file, place.line, place.column);
+	int n = place.line == 0
+		? snprintf(at, size, "%s: ", d->file)
+		: snprintf(at, size, "%s:%u:%u: ", d->file, place.line, place.column);
 
 	if (n >= 0 && (size_t)n < size)
 		vsnprintf(at + n, size - (size_t)n, format, args);
@@ -19,7 +20,7 @@ static void report_line(const struct config_document *d, struct uci_place place,
 
 CONFIG_FORMAT(3, 4)
 static enum err refuse_at(const struct config_document *d, struct uci_place place,
-			  const char *format, ...)
+                          const char *format, ...)
 {
 	va_list args;
 
@@ -32,7 +33,7 @@ static enum err refuse_at(const struct config_document *d, struct uci_place plac
 static enum err out_of_memory(const struct config_document *d)
 {
 	snprintf(d->report->error, sizeof(d->report->error),
-		 "%s: no memory left for this configuration", d->file);
+	         "%s: no memory left for this configuration", d->file);
 	return ERR_NOMEM;
 }
 
@@ -52,19 +53,19 @@ static struct uci_place place_of(const struct config_section *s, const char *opt
 }
 
 enum err config_refuse(const struct config_document *d, const struct config_section *s,
-		       const char *option, size_t n, const char *format, ...)
+                       const char *option, size_t n, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
 	report_line(d, place_of(s, option, n), d->report->error, sizeof(d->report->error), format,
-		    args);
+	            args);
 	va_end(args);
 	return ERR_CONFIG;
 }
 
 void config_warn(const struct config_document *d, const struct config_section *s,
-		 const char *option, size_t n, const char *format, ...)
+                 const char *option, size_t n, const char *format, ...)
 {
 	char   *at = d->report->warnings;
 	size_t  used = strlen(at), left = sizeof(d->report->warnings) - used;
@@ -91,7 +92,7 @@ static const char *section_text(const struct uci_section *u, char out[96])
 }
 
 static enum err find_kind(const struct config_document *d, const struct uci_section *u,
-			  enum option_section *kind)
+                          enum option_section *kind)
 {
 	struct suggest s;
 	char           near[80];
@@ -102,18 +103,19 @@ static enum err find_kind(const struct config_document *d, const struct uci_sect
 			*kind = (enum option_section)i;
 			if (*kind != SECTION_ROUTE)
 				return ERR_OK;
-			return refuse_at(d, u->place, "'config route' is reserved for a later version");
+			return refuse_at(d, u->place,
+			                 "'config route' is reserved for a later version");
 		}
 		if (i != SECTION_ROUTE)
 			suggest_offer(&s, option_sections[i].name);
 	}
 	return refuse_at(d, u->place, "unknown section type '%.*s'%s",
-			 (int)str_head(u->type, 60).len, u->type.ptr,
-			 suggest_text(&s, near, sizeof(near)));
+	                 (int)str_head(u->type, 60).len, u->type.ptr,
+	                 suggest_text(&s, near, sizeof(near)));
 }
 
 static enum err refuse_option(const struct config_document *d, enum option_section kind,
-			      const struct uci_section *u, const struct uci_option *uo)
+                              const struct uci_section *u, const struct uci_option *uo)
 {
 	struct suggest s;
 	char           near[80], where[96];
@@ -123,12 +125,12 @@ static enum err refuse_option(const struct config_document *d, enum option_secti
 		if (option_table[i].section == kind)
 			suggest_offer(&s, option_table[i].name);
 	return refuse_at(d, uo->place, "unknown option '%.*s' in \"%s\"%s",
-			 (int)str_head(uo->name, 60).len, uo->name.ptr, section_text(u, where),
-			 suggest_text(&s, near, sizeof(near)));
+	                 (int)str_head(uo->name, 60).len, uo->name.ptr, section_text(u, where),
+	                 suggest_text(&s, near, sizeof(near)));
 }
 
 static enum err read_value(const struct config_document *d, const struct option *o, struct str text,
-			   struct uci_place place, void *at)
+                           struct uci_place place, void *at)
 {
 	struct option_reason why;
 	enum err             e = option_value_parse(o, text, d->arena, at, &why);
@@ -140,7 +142,7 @@ static enum err read_value(const struct config_document *d, const struct option 
 
 /* A list option becomes an array of its items; one `option` line is a list of one. */
 static enum err read_list(const struct config_document *d, const struct option *o,
-			  const struct uci_option *uo, void *field)
+                          const struct uci_option *uo, void *field)
 {
 	struct values           values = { .count = 0 };
 	size_t                  size = option_value_size(o->type);
@@ -161,7 +163,7 @@ static enum err read_list(const struct config_document *d, const struct option *
 }
 
 static enum err read_option(const struct config_document *d, const struct option *o,
-			    const struct uci_option *uo, void *field)
+                            const struct uci_option *uo, void *field)
 {
 	enum err e = ERR_OK;
 
@@ -174,13 +176,13 @@ static enum err read_option(const struct config_document *d, const struct option
 		return read_list(d, o, uo, field);
 	if (uo->first->next != NULL)
 		return refuse_at(d, uo->first->next->place,
-				 "%s: takes one value, not a list; write 'option %s' once", o->name,
-				 o->name);
+		                 "%s: takes one value, not a list; write 'option %s' once", o->name,
+		                 o->name);
 	return read_value(d, o, uo->first->text, uo->first->place, field);
 }
 
 static enum err read_default(const struct config_document *d, const struct config_section *s,
-			     const struct option *o, void *field)
+                             const struct option *o, void *field)
 {
 	char        scratch[OPTION_SCRATCH], where[96];
 	const char *def = option_default(o, d->memory_class, scratch);
@@ -189,7 +191,7 @@ static enum err read_default(const struct config_document *d, const struct confi
 		return read_value(d, o, str_of(def), (struct uci_place){ 0, 0 }, field);
 	if ((o->flags & OPTION_REQUIRED) && s->uci != NULL)
 		return refuse_at(d, s->uci->place, "\"%s\" needs an 'option %s'",
-				 section_text(s->uci, where), o->name);
+		                 section_text(s->uci, where), o->name);
 	return ERR_OK;
 }
 
@@ -224,7 +226,8 @@ static enum err name_section(const struct config_document *d, struct config_sect
 	} else if (s->uci->name.len > 0) {
 		name = s->uci->name;
 	} else {
-		snprintf(text, sizeof(text), "@%s[%zu]", option_sections[s->kind].name, s->uci->index);
+		snprintf(text, sizeof(text), "@%s[%zu]", option_sections[s->kind].name,
+		         s->uci->index);
 		name = str_of(text);
 	}
 	s->name = arena_copy(d->arena, name).ptr;
@@ -233,7 +236,7 @@ static enum err name_section(const struct config_document *d, struct config_sect
 
 /* uci NULL: the section is not in the file. */
 static enum err add_section(struct config_document *d, enum option_section kind,
-			    const struct uci_section *u, struct config_section **out)
+                            const struct uci_section *u, struct config_section **out)
 {
 	size_t                 size = option_sections[kind].size;
 	struct config_section *s = arena_alloc(d->arena, sizeof(*s));
@@ -261,16 +264,16 @@ static enum err add_section(struct config_document *d, enum option_section kind,
 /* Where the single section of this kind is kept; NULL for the others. */
 static struct config_section **single_slot(struct config_document *d, enum option_section kind)
 {
-	return kind == SECTION_DOORSTEP ? &d->main
-	       : kind == SECTION_LIMITS ? &d->limits
-	       : kind == SECTION_POLICY ? &d->policy
-					: NULL;
+	return kind == SECTION_DOORSTEP  ? &d->main
+		: kind == SECTION_LIMITS ? &d->limits
+		: kind == SECTION_POLICY ? &d->policy
+					 : NULL;
 }
 
 static enum err add_from_file(struct config_document *d, const struct uci_section *u)
 {
-	enum option_section    kind = SECTION_COUNT;
-	enum err               e = find_kind(d, u, &kind);
+	enum option_section     kind = SECTION_COUNT;
+	enum err                e = find_kind(d, u, &kind);
 	struct config_section **slot, *s;
 
 	if (e != ERR_OK)
@@ -280,8 +283,8 @@ static enum err add_from_file(struct config_document *d, const struct uci_sectio
 		return ERR_OK; /* the main section, read before the others */
 	if (slot != NULL && *slot != NULL)
 		return refuse_at(d, u->place, "there is a 'config %s' already (line %u); join them",
-				 option_sections[kind].name,
-				 (*slot)->uci == NULL ? 0 : (*slot)->uci->place.line);
+		                 option_sections[kind].name,
+		                 (*slot)->uci == NULL ? 0 : (*slot)->uci->place.line);
 	e = add_section(d, kind, u, &s);
 	if (e == ERR_OK && slot != NULL)
 		*slot = s;
@@ -336,7 +339,7 @@ static enum err read_sections(struct config_document *d, uint64_t memory_kb)
 }
 
 enum err config_document_read(struct config_document *d, const struct config_source *source,
-			      struct str text, struct arena *arena, struct config_report *report)
+                              struct str text, struct arena *arena, struct config_report *report)
 {
 	struct uci_fault fault;
 	enum err         e;
@@ -352,7 +355,8 @@ enum err config_document_read(struct config_document *d, const struct config_sou
 }
 
 const struct config_section *config_next(const struct config_document *d,
-					 const struct config_section *after, enum option_section kind)
+                                         const struct config_section  *after,
+                                         enum option_section           kind)
 {
 	const struct config_section *s = after == NULL ? d->first : after->next;
 
@@ -362,7 +366,7 @@ const struct config_section *config_next(const struct config_document *d,
 }
 
 const struct config_section *config_find(const struct config_document *d, enum option_section kind,
-					 const char *name)
+                                         const char *name)
 {
 	const struct config_section *s = config_next(d, NULL, kind);
 

@@ -14,8 +14,8 @@
 struct config_section {
 	struct config_section    *next;
 	enum option_section       kind;
-	const char               *name; /* "nas"; anonymous: "@listen[0]" */
-	const struct uci_section *uci;  /* NULL: absent from the file, all defaults */
+	const char               *name;   /* "nas"; anonymous: "@listen[0]" */
+	const struct uci_section *uci;    /* NULL: absent from the file, all defaults */
 	void                     *values; /* the struct of options.h that belongs to kind */
 };
 
@@ -31,13 +31,14 @@ struct config_document {
 
 /* Everything that stays of text is copied into d->arena. ERR_CONFIG, ERR_NOMEM: report->error is set. */
 enum err config_document_read(struct config_document *d, const struct config_source *source,
-			      struct str text, struct arena *arena, struct config_report *report);
+                              struct str text, struct arena *arena, struct config_report *report);
 
 /* The next section of that kind behind `after` (NULL: the first); NULL: none. */
 const struct config_section *config_next(const struct config_document *d,
-					 const struct config_section *after, enum option_section kind);
+                                         const struct config_section  *after,
+                                         enum option_section           kind);
 const struct config_section *config_find(const struct config_document *d, enum option_section kind,
-					 const char *name);
+                                         const char *name);
 size_t config_count(const struct config_document *d, enum option_section kind);
 
 static inline const struct main_options *config_main(const struct config_document *d)
@@ -58,8 +59,8 @@ bool config_is_set(const struct config_section *s, const char *option);
 #define CONFIG_FORMAT(f, a)
 #endif
 enum err config_refuse(const struct config_document *d, const struct config_section *s,
-		       const char *option, size_t n, const char *format, ...) CONFIG_FORMAT(5, 6);
-void config_warn(const struct config_document *d, const struct config_section *s,
-		 const char *option, size_t n, const char *format, ...) CONFIG_FORMAT(5, 6);
+                       const char *option, size_t n, const char *format, ...) CONFIG_FORMAT(5, 6);
+void     config_warn(const struct config_document *d, const struct config_section *s,
+                     const char *option, size_t n, const char *format, ...) CONFIG_FORMAT(5, 6);
 
 #endif

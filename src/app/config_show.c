@@ -10,7 +10,7 @@ struct texts {
 
 /* False: the option has no value. */
 static bool texts_of(const struct config_document *d, const struct config_section *s,
-		     const struct option *o, char scratch[OPTION_SCRATCH], struct texts *t)
+                     const struct option *o, char scratch[OPTION_SCRATCH], struct texts *t)
 {
 	const char *def = option_default(o, d->memory_class, scratch);
 
@@ -38,7 +38,7 @@ static void print_quoted(struct str s, FILE *out)
 }
 
 static void show_option(const struct config_document *d, const struct config_section *s,
-			const struct option *o, FILE *out)
+                        const struct option *o, FILE *out)
 {
 	char         scratch[OPTION_SCRATCH];
 	struct texts t;
@@ -51,7 +51,6 @@ static void show_option(const struct config_document *d, const struct config_sec
 		fputs(config_is_set(s, o->name) ? "\n" : " # default\n", out);
 	}
 }
-
 
 void config_show(const struct config_document *d, FILE *out)
 {
@@ -69,7 +68,7 @@ void config_show(const struct config_document *d, FILE *out)
 
 static void print_json(struct str s, FILE *out)
 {
-	char          room[6 * 1024 + 8]; /* values are at most 1024 bytes, escaped at most sixfold */
+	char room[6 * 1024 + 8]; /* values are at most 1024 bytes, escaped at most sixfold */
 	struct writer w = writer_over(room, sizeof(room));
 
 	write_json_string(&w, s);
@@ -113,7 +112,8 @@ static void json_section(const struct config_document *d, const struct config_se
 	print_json(str_of(s->name), out);
 	fputs(",\"options\":{", out);
 	for (size_t i = 0; i < option_count; i++) {
-		if (option_table[i].section != s->kind || !texts_of(d, s, &option_table[i], scratch, &t))
+		if (option_table[i].section != s->kind ||
+		    !texts_of(d, s, &option_table[i], scratch, &t))
 			continue;
 		fputs(comma, out);
 		json_option(&option_table[i], &t, out);
@@ -153,14 +153,13 @@ static void manual_type(const struct option *o, FILE *out)
 static void manual_default(const struct option *o, FILE *out)
 {
 	if (o->by_class[0] != NULL)
-		fprintf(out, "`%s` / `%s` / `%s` / `%s`", o->by_class[0], o->by_class[1], o->by_class[2],
-			o->by_class[3]);
+		fprintf(out, "`%s` / `%s` / `%s` / `%s`", o->by_class[0], o->by_class[1],
+		        o->by_class[2], o->by_class[3]);
 	else if (o->def != NULL)
 		fprintf(out, "`%s`", o->def);
 	else
 		fputs(o->flags & OPTION_REQUIRED ? "**needed**" : "none", out);
 }
-
 
 static void manual_range(const struct option *o, FILE *out)
 {
@@ -177,7 +176,8 @@ static void manual_range(const struct option *o, FILE *out)
 
 static void manual_section(enum option_section kind, FILE *out)
 {
-	fprintf(out, "### config %s\n\n%s\n\n", option_sections[kind].name, option_sections[kind].help);
+	fprintf(out, "### config %s\n\n%s\n\n", option_sections[kind].name,
+	        option_sections[kind].help);
 	fputs("| option | value | default | range | meaning |\n|---|---|---|---|---|\n", out);
 	for (size_t i = 0; i < option_count; i++) {
 		if (option_table[i].section != kind)

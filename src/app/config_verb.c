@@ -29,9 +29,10 @@ static int check_verb(int argc, char **argv)
 		.operands = "FILE",
 		.operand_count = 1,
 		.operand = &source.path,
-		.about = "Checks everything that can be checked without opening a port: every option, what\n"
-			 "belongs together, every file named, certificates against their keys and names.\n"
-			 "Says nothing and ends with success when all is well; warnings change nothing in that.\n",
+		.about =
+			"Checks everything that can be checked without opening a port: every option, what\n"
+			"belongs together, every file named, certificates against their keys and names.\n"
+			"Says nothing and ends with success when all is well; warnings change nothing in that.\n",
 		.examples = "  doorstep config check /etc/config/doorstep\n"
 			    "  uci export doorstep > /tmp/new && doorstep config check /tmp/new\n",
 		.options = options,
@@ -86,7 +87,8 @@ static int show_verb(int argc, char **argv)
 	};
 	const struct cli cli = {
 		.name = "config show",
-		.about = "Prints the configuration as it is understood, every default filled in and marked.\n",
+		.about =
+			"Prints the configuration as it is understood, every default filled in and marked.\n",
 		.examples = "  doorstep config show --config /etc/config/doorstep\n"
 			    "  doorstep config show --config /etc/config/doorstep --json\n",
 		.options = options,

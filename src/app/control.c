@@ -87,7 +87,7 @@ static const struct command *read_command(struct str line, const char **fault)
 	if (tree_read(line, &t) != ERR_OK) {
 		*fault = "not one JSON object";
 	} else if (tree_integer(tree_get(tree_root(t), "v"), &version) != ERR_OK ||
-		   version != CONTROL_VERSION) {
+	           version != CONTROL_VERSION) {
 		*fault = "v must be 1";
 	} else if (tree_text(tree_get(tree_root(t), "command"), &name) != ERR_OK) {
 		*fault = "no command";
@@ -189,7 +189,7 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 }
 
 enum err control_open(struct loop *l, const char *path, control_settings_fn *settings, void *arg,
-		      struct control **out)
+                      struct control **out)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	struct endpoint at = { .path = "" };
@@ -197,7 +197,9 @@ enum err control_open(struct loop *l, const char *path, control_settings_fn *set
 
 	if (c == NULL)
 		return ERR_NOMEM;
-	*c = (struct control){ .loop = l, .settings = settings, .arg = arg, .opened_at = loop_now(l) };
+	*c = (struct control){
+		.loop = l, .settings = settings, .arg = arg, .opened_at = loop_now(l)
+	};
 	list_init(&c->clients);
 	e = str_copy(str_of(path), at.path, sizeof(at.path)) ? ERR_OK : ERR_RANGE;
 	if (e == ERR_OK)

@@ -27,7 +27,7 @@ struct control;
 
 /* Errors of listener_open(); errno is set. path is copied. */
 enum err    control_open(struct loop *l, const char *path, control_settings_fn *settings, void *arg,
-			 struct control **out);
+                         struct control **out);
 const char *control_path(const struct control *c);
 void        control_close(struct control *c); /* NULL is fine; the clients are let go too */
 

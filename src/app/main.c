@@ -62,7 +62,7 @@ static int unknown_verb(const char *word)
 	for (size_t i = 0; i < VERB_COUNT; i++)
 		suggest_offer(&s, verbs[i].name);
 	fprintf(stderr, "doorstep: unknown verb '%s'%s; see 'doorstep --help'\n", word,
-		suggest_text(&s, near, sizeof(near)));
+	        suggest_text(&s, near, sizeof(near)));
 	return EXIT_USAGE;
 }
 

@@ -52,9 +52,8 @@ static enum err parse_text(const struct value *v, void *at)
 
 /* The spellings that OpenWrt's scripts accept (config_get_bool). */
 static const struct option_word flag_words[] = {
-	{ "1", 1 },  { "yes", 1 }, { "on", 1 },  { "true", 1 },  { "enabled", 1 },
-	{ "0", 0 },  { "no", 0 },  { "off", 0 }, { "false", 0 }, { "disabled", 0 },
-	{ NULL, 0 },
+	{ "1", 1 },  { "yes", 1 }, { "on", 1 },    { "true", 1 },     { "enabled", 1 }, { "0", 0 },
+	{ "no", 0 }, { "off", 0 }, { "false", 0 }, { "disabled", 0 }, { NULL, 0 },
 };
 
 static const struct option_word *find_word(const struct option_word *words, struct str text)
@@ -70,8 +69,10 @@ static enum err parse_flag(const struct value *v, void *at)
 	const struct option_word *word = find_word(flag_words, v->text);
 
 	if (word == NULL)
-		return refuse(v, "'%.*s' is neither 1 nor 0 (yes, on, true, no, off, false are understood too)",
-			      SHOWN(v->text));
+		return refuse(
+			v,
+			"'%.*s' is neither 1 nor 0 (yes, on, true, no, off, false are understood too)",
+			SHOWN(v->text));
 	*(bool *)at = word->value != 0;
 	return ERR_OK;
 }
@@ -79,8 +80,8 @@ static enum err parse_flag(const struct value *v, void *at)
 /* "one of: a, b, c", with the nearest of them in front when one is near. */
 static enum err refuse_word(const struct value *v)
 {
-	char          list[200], near[80];
-	struct writer w = writer_over(list, sizeof(list) - 1);
+	char           list[200], near[80];
+	struct writer  w = writer_over(list, sizeof(list) - 1);
 	struct suggest s;
 
 	suggest_init(&s, v->text);
@@ -91,7 +92,7 @@ static enum err refuse_word(const struct value *v)
 	}
 	*w.at = '\0';
 	return refuse(v, "'%.*s' is not one of: %s%s", SHOWN(v->text), list,
-		      suggest_text(&s, near, sizeof(near)));
+	              suggest_text(&s, near, sizeof(near)));
 }
 
 static enum err parse_choice(const struct value *v, void *at)
@@ -119,13 +120,14 @@ struct unit {
 	uint64_t   factor;
 };
 
-static const struct unit byte_units[] = { /* largest first, for writing */
-	{ STR("G"), 1u << 30 }, { STR("M"), 1u << 20 }, { STR("K"), 1u << 10 }, { STR("B"), 1 },
-	{ { NULL, 0 }, 0 },
+static const struct unit byte_units[] = {
+	/* largest first, for writing */
+	{ STR("G"), 1u << 30 }, { STR("M"), 1u << 20 }, { STR("K"), 1u << 10 },
+	{ STR("B"), 1 },        { { NULL, 0 }, 0 },
 };
 static const struct unit time_units[] = {
-	{ STR("h"), HOUR_MS }, { STR("m"), MINUTE_MS }, { STR("s"), SECOND_MS }, { STR("ms"), 1 },
-	{ { NULL, 0 }, 0 },
+	{ STR("h"), HOUR_MS }, { STR("m"), MINUTE_MS }, { STR("s"), SECOND_MS },
+	{ STR("ms"), 1 },      { { NULL, 0 }, 0 },
 };
 static const struct unit no_units[] = { { STR(""), 1 }, { { NULL, 0 }, 0 } };
 
@@ -205,7 +207,7 @@ static enum err parse_number(const struct value *v, void *at)
 		return refuse_number(v);
 	if (n < o->min || n > o->max)
 		return refuse(v, "'%.*s' is out of range: it must be %s to %s", SHOWN(v->text),
-			      number_text(v, o->min, min), number_text(v, o->max, max));
+		              number_text(v, o->min, min), number_text(v, o->max, max));
 	store_number(at, o->size, n);
 	return ERR_OK;
 }
@@ -214,7 +216,8 @@ static enum err parse_ip(const struct value *v, void *at)
 {
 	if (address_parse_ip(v->text, at) == ERR_OK)
 		return ERR_OK;
-	return refuse(v, "'%.*s' is not an IP address, such as 192.168.1.1 or 2001:db8::1", SHOWN(v->text));
+	return refuse(v, "'%.*s' is not an IP address, such as 192.168.1.1 or 2001:db8::1",
+	              SHOWN(v->text));
 }
 
 static enum err parse_address(const struct value *v, void *at)
@@ -225,20 +228,21 @@ static enum err parse_address(const struct value *v, void *at)
 		return ERR_OK;
 	if (address_parse_ip(v->text, &ip) == ERR_OK)
 		return refuse(v, "'%.*s' lacks a port: write %s%.*s%s:53", SHOWN(v->text),
-			      ip.family == ADDRESS_V6 ? "[" : "", SHOWN(v->text),
-			      ip.family == ADDRESS_V6 ? "]" : "");
+		              ip.family == ADDRESS_V6 ? "[" : "", SHOWN(v->text),
+		              ip.family == ADDRESS_V6 ? "]" : "");
 	return refuse(v, "'%.*s' is not an address with a port, such as 127.0.0.1:53 or [::1]:53",
-		      SHOWN(v->text));
+	              SHOWN(v->text));
 }
 
 static enum err parse_endpoint(const struct value *v, void *at)
 {
 	if (endpoint_parse(v->text, at) == ERR_OK)
 		return ERR_OK;
-	return refuse(v,
-		      "'%.*s' is neither an address with a port, such as 192.168.1.1:8009, nor a unix "
-		      "socket, such as unix:/run/doorstep/outbound.sock (path of at most 107 bytes)",
-		      SHOWN(v->text));
+	return refuse(
+		v,
+		"'%.*s' is neither an address with a port, such as 192.168.1.1:8009, nor a unix "
+		"socket, such as unix:/run/doorstep/outbound.sock (path of at most 107 bytes)",
+		SHOWN(v->text));
 }
 
 static enum err parse_range(const struct value *v, void *at)
@@ -246,13 +250,15 @@ static enum err parse_range(const struct value *v, void *at)
 	enum err e = address_parse_cidr(v->text, at);
 
 	if (e == ERR_RANGE)
-		return refuse(v,
-			      "'%.*s' is not a range: the prefix is too long, or address bits are set "
-			      "behind it (10.0.0.0/8 is right, 10.0.0.1/8 is not)",
-			      SHOWN(v->text));
+		return refuse(
+			v,
+			"'%.*s' is not a range: the prefix is too long, or address bits are set "
+			"behind it (10.0.0.0/8 is right, 10.0.0.1/8 is not)",
+			SHOWN(v->text));
 	if (e != ERR_OK)
-		return refuse(v, "'%.*s' is not an address range, such as 192.168.0.0/16 or fd00::/8",
-			      SHOWN(v->text));
+		return refuse(v,
+		              "'%.*s' is not an address range, such as 192.168.0.0/16 or fd00::/8",
+		              SHOWN(v->text));
 	return ERR_OK;
 }
 
@@ -263,12 +269,13 @@ static enum err parse_server_name(const struct value *v, void *at)
 
 	if (e == ERR_RANGE)
 		return refuse(v, "'%.*s' is not a server name: its port or address is out of range",
-			      SHOWN(v->text));
+		              SHOWN(v->text));
 	if (e != ERR_OK)
-		return refuse(v,
-			      "'%.*s' is not a server name: it is a host with an optional port, such as "
-			      "example.org or matrix.example.org:8448",
-			      SHOWN(v->text));
+		return refuse(
+			v,
+			"'%.*s' is not a server name: it is a host with an optional port, such as "
+			"example.org or matrix.example.org:8448",
+			SHOWN(v->text));
 	return keep_text(v, v->text, at);
 }
 
@@ -279,7 +286,8 @@ static enum err parse_pattern(const struct value *v, void *at)
 	struct str              plain = str_starts(v->text, below) ? str_from(v->text, 2) : v->text;
 
 	if (server_name_parse(plain, &name) != ERR_OK)
-		return refuse(v, "'%.*s' is neither a server name nor '*.' and a domain", SHOWN(v->text));
+		return refuse(v, "'%.*s' is neither a server name nor '*.' and a domain",
+		              SHOWN(v->text));
 	return keep_text(v, v->text, at);
 }
 
@@ -302,10 +310,11 @@ static struct str lower_copy(struct arena *arena, struct str s)
 static enum err refuse_url(const struct value *v)
 {
 	if (v->option->type == OPTION_HOMESERVER_URL)
-		return refuse(v,
-			      "'%.*s' is not where a homeserver can be: write http://192.168.1.20:8008, "
-			      "https://nas.lan:8448 or unix:/run/synapse.sock, without a path behind the port",
-			      SHOWN(v->text));
+		return refuse(
+			v,
+			"'%.*s' is not where a homeserver can be: write http://192.168.1.20:8008, "
+			"https://nas.lan:8448 or unix:/run/synapse.sock, without a path behind the port",
+			SHOWN(v->text));
 	return refuse(v, "'%.*s' is not a URL, such as https://matrix.example.org", SHOWN(v->text));
 }
 
@@ -376,10 +385,11 @@ static enum err parse_url(const struct value *v, void *at)
 
 static enum err refuse_contact(const struct value *v)
 {
-	return refuse(v,
-		      "'%.*s' is not a contact: write role=m.role.admin and matrix_id=@adam:example.org "
-		      "or email=adam@example.org, parted by blanks",
-		      SHOWN(v->text));
+	return refuse(
+		v,
+		"'%.*s' is not a contact: write role=m.role.admin and matrix_id=@adam:example.org "
+		"or email=adam@example.org, parted by blanks",
+		SHOWN(v->text));
 }
 
 static enum err parse_contact_part(const struct value *v, struct str part, struct contact *c)
@@ -387,9 +397,9 @@ static enum err parse_contact_part(const struct value *v, struct str part, struc
 	const struct {
 		struct str  name;
 		struct str *at;
-	} parts[] = {
-		{ STR("role"), &c->role }, { STR("matrix_id"), &c->matrix_id }, { STR("email"), &c->email }
-	};
+	} parts[] = { { STR("role"), &c->role },
+		      { STR("matrix_id"), &c->matrix_id },
+		      { STR("email"), &c->email } };
 	size_t equals = str_find(part, '=');
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
@@ -413,8 +423,9 @@ static enum err parse_contact(const struct value *v, void *at)
 		e = parse_contact_part(v, str_head(rest, blank), &c);
 		rest = str_trim(str_from(rest, blank));
 	}
-	if (e == ERR_OK && (c.role.len == 0 || (c.matrix_id.len == 0 && c.email.len == 0) ||
-			    (c.matrix_id.len > 0 && c.matrix_id.ptr[0] != '@')))
+	if (e == ERR_OK &&
+	    (c.role.len == 0 || (c.matrix_id.len == 0 && c.email.len == 0) ||
+	     (c.matrix_id.len > 0 && c.matrix_id.ptr[0] != '@')))
 		return refuse_contact(v);
 	if (e == ERR_OK)
 		*(struct contact *)at = c;
@@ -436,7 +447,8 @@ static const struct {
 	[OPTION_PORT] = { parse_number, 0, "port" },
 	[OPTION_IP] = { parse_ip, sizeof(struct address), "IP address" },
 	[OPTION_ADDRESS] = { parse_address, sizeof(struct address), "address:port" },
-	[OPTION_ENDPOINT] = { parse_endpoint, sizeof(struct endpoint), "address:port or unix:/path" },
+	[OPTION_ENDPOINT] = { parse_endpoint, sizeof(struct endpoint),
+	                      "address:port or unix:/path" },
 	[OPTION_RANGE] = { parse_range, sizeof(struct cidr), "address range" },
 	[OPTION_SERVER_NAME] = { parse_server_name, sizeof(const char *), "server name" },
 	[OPTION_PATTERN] = { parse_pattern, sizeof(const char *), "server name or *.domain" },
@@ -462,7 +474,7 @@ bool option_is_number(enum option_type t)
 }
 
 enum err option_value_parse(const struct option *o, struct str text, struct arena *arena, void *at,
-			    struct option_reason *why)
+                            struct option_reason *why)
 {
 	struct value v = { o, text, arena, why };
 	uint64_t     longest = option_is_number(o->type) || o->max == 0 ? TEXT_MAX : o->max;
@@ -488,9 +500,10 @@ const char *option_type_text(enum option_type type)
 }
 
 const char *option_default(const struct option *o, unsigned memory_class,
-			   char scratch[OPTION_SCRATCH])
+                           char scratch[OPTION_SCRATCH])
 {
-	const char   *text = o->by_class[0] == NULL ? o->def : o->by_class[option_class_index(memory_class)];
+	const char   *text = o->by_class[0] == NULL ? o->def
+						    : o->by_class[option_class_index(memory_class)];
 	struct writer w = writer_over(scratch, OPTION_SCRATCH - 1);
 	uint64_t      n;
 

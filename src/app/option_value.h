@@ -18,7 +18,7 @@ struct option_reason {
  * ERR_NOMEM.
  */
 enum err option_value_parse(const struct option *o, struct str text, struct arena *arena, void *at,
-			    struct option_reason *why);
+                            struct option_reason *why);
 
 /*
  * The default as text, NULL if there is none. Numbers above what this build can do (o->max) become
@@ -26,7 +26,7 @@ enum err option_value_parse(const struct option *o, struct str text, struct aren
  */
 enum { OPTION_SCRATCH = 32 };
 const char *option_default(const struct option *o, unsigned memory_class,
-			   char scratch[OPTION_SCRATCH]);
+                           char scratch[OPTION_SCRATCH]);
 
 /* Is it one of the types that are numbers with or without a unit? */
 bool option_is_number(enum option_type type);

@@ -6,41 +6,43 @@
 
 #define FIELD(type, f) offsetof(struct type, f), sizeof(((struct type *)0)->f)
 
-#define KB 1024ull
-#define MB (1024 * KB)
+#define KB             1024ull
+#define MB             (1024 * KB)
 
 const struct option_section_row option_sections[SECTION_COUNT] = {
 	[SECTION_DOORSTEP] = { "doorstep", true, sizeof(struct main_options),
-			       "The process itself; one section." },
+	                       "The process itself; one section." },
 	[SECTION_DOMAIN] = { "domain", false, sizeof(struct domain_options),
-			     "A Matrix domain at this door; one section for each." },
+	                     "A Matrix domain at this door; one section for each." },
 	[SECTION_HOMESERVER] = { "homeserver", false, sizeof(struct homeserver_options),
-				 "A homeserver behind the door; domains and outbound name it." },
+	                         "A homeserver behind the door; domains and outbound name it." },
 	[SECTION_LISTEN] = { "listen", false, sizeof(struct listen_options),
-			     "A public TLS port for other servers and clients." },
+	                     "A public TLS port for other servers and clients." },
 	[SECTION_OUTBOUND] = { "outbound", false, sizeof(struct outbound_options),
-			       "A port on the home network where a homeserver hands over its requests "
-			       "to other servers." },
+	                       "A port on the home network where a homeserver hands over its requests "
+	                       "to other servers." },
 	[SECTION_LIMITS] = { "limits", true, sizeof(struct limit_settings),
-			     "Every ceiling and every time; one section. Defaults depend on "
-			     "memory_class where four are given (64 / 128 / 256 / 512)." },
+	                     "Every ceiling and every time; one section. Defaults depend on "
+	                     "memory_class where four are given (64 / 128 / 256 / 512)." },
 	[SECTION_POLICY] = { "policy", true, sizeof(struct policy_options),
-			     "Whom to deal with; one section." },
+	                     "Whom to deal with; one section." },
 	[SECTION_ROUTE] = { "route", false, 1, NULL },
 };
 
-static const struct option_word log_levels[] = { { "error", LOG_ERROR }, { "warn", LOG_WARN },
-						 { "info", LOG_INFO },   { "debug", LOG_DEBUG },
-						 { NULL, 0 } };
+static const struct option_word log_levels[] = { { "error", LOG_ERROR },
+	                                         { "warn", LOG_WARN },
+	                                         { "info", LOG_INFO },
+	                                         { "debug", LOG_DEBUG },
+	                                         { NULL, 0 } };
 static const struct option_word memory_classes[] = { { "auto", 0 },  { "64", 64 },   { "128", 128 },
-						     { "256", 256 }, { "512", 512 }, { NULL, 0 } };
+	                                             { "256", 256 }, { "512", 512 }, { NULL, 0 } };
 static const struct option_word exposures[] = { { "federation", EXPOSE_FEDERATION },
-						{ "media", EXPOSE_MEDIA },
-						{ "client", EXPOSE_CLIENT },
-						{ NULL, 0 } };
+	                                        { "media", EXPOSE_MEDIA },
+	                                        { "client", EXPOSE_CLIENT },
+	                                        { NULL, 0 } };
 static const struct option_word modes[] = { { "matrix-federation", OUTBOUND_MATRIX_FEDERATION },
-					    { "connect", OUTBOUND_CONNECT },
-					    { NULL, 0 } };
+	                                    { "connect", OUTBOUND_CONNECT },
+	                                    { NULL, 0 } };
 
 #define CONNECTIONS_MAX (CONFIG_DOORSTEP_MAX_CONNECTIONS / 2) /* in each direction */
 #define HANDSHAKES_MAX  CONFIG_DOORSTEP_MAX_HANDSHAKES
@@ -75,7 +77,7 @@ const struct option option_table[] = {
 	{ MAIN(memory_class), OPTION_CHOICE, FIELD(main_options, memory_class), .def = "auto",
 	  .words = memory_classes,
 	  .help = "Megabytes of RAM that the defaults of `config limits` are made for. auto: this "
-		  "machine's." },
+	          "machine's." },
 	{ MAIN(allow_range), OPTION_RANGE, FIELD(main_options, allow_range), .flags = OPTION_LIST,
 	  .help = "Addresses of other servers that would be refused as private or reserved." },
 
@@ -83,13 +85,13 @@ const struct option option_table[] = {
 	  .flags = OPTION_REQUIRED, .help = "The part of user ids behind the colon." },
 	{ DOMAIN(homeserver), OPTION_REFERENCE, FIELD(domain_options, homeserver),
 	  .help = "Name of the `config homeserver` that requests go to. Absent: only .well-known is "
-		  "answered." },
+	          "answered." },
 	{ DOMAIN(delegate), OPTION_SERVER_NAME, FIELD(domain_options, delegate),
 	  .help = "m.server of /.well-known/matrix/server: where other servers shall connect. Absent: "
-		  "that document is not served." },
+	          "that document is not served." },
 	{ DOMAIN(client_url), OPTION_URL, FIELD(domain_options, client_url),
 	  .help = "Base URL for clients, in /.well-known/matrix/client. Absent: that document is not "
-		  "served." },
+	          "served." },
 	{ DOMAIN(client_extra), OPTION_FILE, FIELD(domain_options, client_extra),
 	  .help = "File with a JSON object whose members are added to /.well-known/matrix/client." },
 	{ DOMAIN(support_page), OPTION_URL, FIELD(domain_options, support_page),
@@ -97,7 +99,7 @@ const struct option option_table[] = {
 	{ DOMAIN(support_contact), OPTION_CONTACT, FIELD(domain_options, support_contact),
 	  .flags = OPTION_LIST,
 	  .help = "A contact in /.well-known/matrix/support: `role=m.role.admin "
-		  "matrix_id=@adam:example.org email=adam@example.org` (role, and one of the others)." },
+	          "matrix_id=@adam:example.org email=adam@example.org` (role, and one of the others)." },
 	{ DOMAIN(expose), OPTION_WORDS, FIELD(domain_options, expose), .flags = OPTION_LIST,
 	  .def = "federation", .words = exposures,
 	  .help = "Paths that are passed to the homeserver. Administrative paths never are." },
@@ -121,7 +123,7 @@ const struct option option_table[] = {
 	{ OUTBOUND(mode), OPTION_CHOICE, FIELD(outbound_options, mode), .def = "matrix-federation",
 	  .words = modes,
 	  .help = "matrix-federation: Synapse's `matrix-federation://` requests. connect: an HTTP "
-		  "CONNECT proxy for other homeservers." },
+	          "CONNECT proxy for other homeservers." },
 	{ OUTBOUND(listen), OPTION_ENDPOINT, FIELD(outbound_options, listen),
 	  .flags = OPTION_REQUIRED,
 	  .help = "Address and port on the home network, or `unix:/path`." },
@@ -129,7 +131,7 @@ const struct option option_table[] = {
 	  .help = "Name of the `config homeserver` that uses it." },
 	{ OUTBOUND(secret_file), OPTION_CREDENTIAL, FIELD(outbound_options, secret_file),
 	  .help = "File with the shared secret (matrix-federation) or `user:password` (connect). "
-		  "Needed unless listen is a unix socket." },
+	          "Needed unless listen is a unix socket." },
 	{ OUTBOUND(connection_limit), OPTION_NUMBER, FIELD(outbound_options, connection_limit), 1,
 	  CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
 	  .help = "Connections of homeservers at once; further ones wait." },
@@ -137,8 +139,8 @@ const struct option option_table[] = {
 	{ LIMIT(inbound_connections), OPTION_NUMBER, FIELD(limit_settings, inbound_connections), 1,
 	  CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
 	  .help = "Connections of other servers and clients at once." },
-	{ LIMIT(outbound_connections), OPTION_NUMBER, FIELD(limit_settings, outbound_connections), 1,
-	  CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
+	{ LIMIT(outbound_connections), OPTION_NUMBER, FIELD(limit_settings, outbound_connections),
+	  1, CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
 	  .help = "Connections to other servers at once." },
 	{ LIMIT(outbound_per_server), OPTION_NUMBER, FIELD(limit_settings, outbound_per_server), 1,
 	  CONNECTIONS_MAX, .by_class = { "8", "16", "16", "32" },
@@ -173,10 +175,10 @@ const struct option option_table[] = {
 	  .def = "0", .help = "Largest media or client body. 0: the homeserver decides." },
 	{ LIMIT(handshake_timeout), OPTION_TIME, FIELD(limit_settings, handshake_ms), 1000, 60000,
 	  .def = "10s", .help = "A TLS handshake." },
-	{ LIMIT(head_timeout), OPTION_TIME, FIELD(limit_settings, head_ms), 1000, 300000, .def = "10s",
-	  .help = "A peer sends a complete request head." },
-	{ LIMIT(idle_timeout), OPTION_TIME, FIELD(limit_settings, idle_ms), 1000, 600000, .def = "30s",
-	  .help = "A peer's connection without a request." },
+	{ LIMIT(head_timeout), OPTION_TIME, FIELD(limit_settings, head_ms), 1000, 300000,
+	  .def = "10s", .help = "A peer sends a complete request head." },
+	{ LIMIT(idle_timeout), OPTION_TIME, FIELD(limit_settings, idle_ms), 1000, 600000,
+	  .def = "30s", .help = "A peer's connection without a request." },
 	{ LIMIT(body_timeout), OPTION_TIME, FIELD(limit_settings, body_idle_ms), 1000, 600000,
 	  .def = "30s", .help = "A body of which nothing arrives." },
 	{ LIMIT(write_timeout), OPTION_TIME, FIELD(limit_settings, write_idle_ms), 1000, 600000,
@@ -193,7 +195,7 @@ const struct option option_table[] = {
 	{ LIMIT(homeserver_timeout), OPTION_TIME, FIELD(limit_settings, homeserver_idle_ms), 1000,
 	  600000, .def = "30s",
 	  .help = "An unused connection to the homeserver is kept; less than the homeserver's own "
-		  "time." },
+	          "time." },
 	{ LIMIT(cache_bytes), OPTION_BYTES, FIELD(limit_settings, cache_bytes), 256 * KB, 256 * MB,
 	  .by_class = { "1M", "4M", "16M", "48M" },
 	  .help = "The cache of lookups: memory without state_dir, else the file in it." },
@@ -201,7 +203,7 @@ const struct option option_table[] = {
 	{ POLICY(deny_server), OPTION_PATTERN, FIELD(policy_options, deny_server),
 	  .flags = OPTION_LIST,
 	  .help = "Servers that are refused in both directions: a name, or `*.example.org` for all "
-		  "below it." },
+	          "below it." },
 };
 
 const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
@@ -214,7 +216,10 @@ unsigned option_class_index(unsigned memory_class)
 unsigned option_class_of(uint64_t memory_kb)
 {
 	/* three quarters of the nominal size: what firmware and GPU leave of it is never less */
-	return memory_kb >= 384 * KB ? 512 : memory_kb >= 192 * KB ? 256 : memory_kb >= 96 * KB ? 128 : 64;
+	return memory_kb >= 384 * KB    ? 512
+		: memory_kb >= 192 * KB ? 256
+		: memory_kb >= 96 * KB  ? 128
+					: 64;
 }
 
 const struct option *option_find(enum option_section section, struct str name)

@@ -29,31 +29,31 @@ enum option_section {
 };
 
 enum option_type {
-	OPTION_TEXT,         /* const char * */
-	OPTION_FLAG,         /* bool */
-	OPTION_CHOICE,       /* unsigned, one of words */
-	OPTION_WORDS,        /* unsigned, words or-ed */
-	OPTION_NUMBER,       /* unsigned or uint64_t */
-	OPTION_BYTES,        /* ditto */
-	OPTION_TIME,         /* ditto, milliseconds */
-	OPTION_PORT,         /* unsigned */
-	OPTION_IP,           /* struct address, port 0 */
-	OPTION_ADDRESS,      /* struct address */
-	OPTION_ENDPOINT,     /* struct endpoint */
-	OPTION_RANGE,        /* struct cidr */
-	OPTION_SERVER_NAME,  /* const char * */
-	OPTION_PATTERN,      /* const char *, a server name or "*.suffix" */
-	OPTION_URL,          /* struct url */
+	OPTION_TEXT,           /* const char * */
+	OPTION_FLAG,           /* bool */
+	OPTION_CHOICE,         /* unsigned, one of words */
+	OPTION_WORDS,          /* unsigned, words or-ed */
+	OPTION_NUMBER,         /* unsigned or uint64_t */
+	OPTION_BYTES,          /* ditto */
+	OPTION_TIME,           /* ditto, milliseconds */
+	OPTION_PORT,           /* unsigned */
+	OPTION_IP,             /* struct address, port 0 */
+	OPTION_ADDRESS,        /* struct address */
+	OPTION_ENDPOINT,       /* struct endpoint */
+	OPTION_RANGE,          /* struct cidr */
+	OPTION_SERVER_NAME,    /* const char * */
+	OPTION_PATTERN,        /* const char *, a server name or "*.suffix" */
+	OPTION_URL,            /* struct url */
 	OPTION_HOMESERVER_URL, /* struct url, unix:/path too */
-	OPTION_CONTACT,      /* struct contact */
-	OPTION_REFERENCE,    /* const char *, name of another section */
-	OPTION_FILE,         /* const char *, path */
-	OPTION_CREDENTIAL,   /* ditto; its directory is replaced by --credentials */
+	OPTION_CONTACT,        /* struct contact */
+	OPTION_REFERENCE,      /* const char *, name of another section */
+	OPTION_FILE,           /* const char *, path */
+	OPTION_CREDENTIAL,     /* ditto; its directory is replaced by --credentials */
 	OPTION_TYPE_COUNT
 };
 
 enum option_flags {
-	OPTION_LIST = 1 << 0,     /* struct values of the type (OPTION_WORDS: or-ed) */
+	OPTION_LIST = 1 << 0, /* struct values of the type (OPTION_WORDS: or-ed) */
 	OPTION_REQUIRED = 1 << 1,
 };
 
@@ -127,10 +127,10 @@ struct option {
 	size_t              at, size; /* the field of the section's struct */
 	uint64_t            min, max; /* in the field's unit; strings: longest in bytes, 0: 1024 */
 	unsigned            flags;
-	const char         *def;      /* NULL: none */
+	const char         *def;                      /* NULL: none */
 	const char         *by_class[MEMORY_CLASSES]; /* instead of def */
-	const struct option_word *words; /* ended by a NULL word */
-	const char         *help;
+	const struct option_word *words;              /* ended by a NULL word */
+	const char               *help;
 };
 
 struct option_section_row {

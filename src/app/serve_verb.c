@@ -15,9 +15,10 @@ int serve_verb(int argc, char **argv)
 	};
 	const struct cli cli = {
 		.name = "serve",
-		.about = "Runs in the foreground until SIGTERM. SIGHUP reads the configuration and the\n"
-			 "certificates again; a wrong configuration changes nothing.\n"
-			 "With 'option enabled 0' it says so and ends with success.\n",
+		.about =
+			"Runs in the foreground until SIGTERM. SIGHUP reads the configuration and the\n"
+			"certificates again; a wrong configuration changes nothing.\n"
+			"With 'option enabled 0' it says so and ends with success.\n",
 		.examples = "  doorstep serve --config /etc/config/doorstep\n"
 			    "  doorstep serve --config /var/run/doorstep/config --credentials "
 			    "/var/run/doorstep/credentials\n",

@@ -17,14 +17,15 @@
 #include "app/verbs.h"
 #include "codec/json/tree.h"
 
-enum { ANSWER_MAX = TREE_BYTES_MAX, PATIENCE_S = 5 };
+enum { ANSWER_MAX = TREE_BYTES_MAX, PATIENCE_S = 5, ARENA_MAX = 4 * 1024 * 1024 };
 
 static const char default_socket[] = "/var/run/doorstep/control.sock";
 
 static bool complain(const char *path, const char *what)
 {
-	fprintf(stderr, "doorstep status: %s: %s; is doorstep running, and is this its 'option control'?\n",
-		path, what);
+	fprintf(stderr,
+	        "doorstep status: %s: %s; is doorstep running, and is this its 'option control'?\n",
+	        path, what);
 	return false;
 }
 
@@ -72,8 +73,9 @@ static bool ask(const char *path, char *room, struct str *answer)
 
 	if (fd < 0)
 		return complain(path, strerror(errno));
-	ok = send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(question) - 1 &&
-	     read_line(fd, room, ANSWER_MAX, answer);
+	ok = send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) ==
+			(ssize_t)sizeof(question) - 1 &&
+		read_line(fd, room, ANSWER_MAX, answer);
 	close(fd);
 	return ok || complain(path, "no answer");
 }
@@ -99,10 +101,10 @@ static void print_head(const struct tree_node *root)
 {
 	int64_t up = number_at(root, "uptime_s");
 
-	printf("doorstep %s, process %" PRId64 ", up %" PRId64 "d %02" PRId64 ":%02" PRId64 ":%02" PRId64
-	       ", memory class %" PRId64 "\n",
-	       text_at(root, "version"), number_at(root, "pid"), up / 86400, up / 3600 % 24, up / 60 % 60,
-	       up % 60, number_at(root, "memory_class"));
+	printf("doorstep %s, process %" PRId64 ", up %" PRId64 "d %02" PRId64 ":%02" PRId64
+	       ":%02" PRId64 ", memory class %" PRId64 "\n",
+	       text_at(root, "version"), number_at(root, "pid"), up / 86400, up / 3600 % 24,
+	       up / 60 % 60, up % 60, number_at(root, "memory_class"));
 }
 
 static void print_places(const struct tree_node *root)
@@ -175,24 +177,40 @@ static bool print_answer(struct str answer, bool json)
 	return true;
 }
 
-/* The control option of a configuration, into path. */
+static bool control_of(const struct config_document *d, const char *file, char *path, size_t size)
+{
+	const char *control = config_main(d)->control;
+
+	if (control != NULL)
+		return str_copy(str_of(control), path, size);
+	fprintf(stderr, "%s: there is no 'option control', so nothing can be asked\n", file);
+	return false;
+}
+
+/*
+ * The control option of a configuration, into path. Only the text is read: whoever asks need not be
+ * allowed to read keys and secrets.
+ */
 static bool path_from_config(const char *file, char *path, size_t size)
 {
-	struct config_source  source = { .path = file };
-	struct config_report *report = calloc(1, sizeof(*report));
-	struct settings      *s = NULL;
-	bool                  ok = false;
+	struct config_source   source = { .path = file };
+	struct config_report   report;
+	struct config_document document;
+	struct arena           arena;
+	char                  *text;
+	size_t                 len;
+	bool                   ok = false;
 
-	if (report == NULL)
-		return false;
-	if (config_load(&source, &s, report) != ERR_OK)
-		fprintf(stderr, "%s\n", report->error);
-	else if (s->control == NULL)
-		fprintf(stderr, "%s: there is no 'option control', so nothing can be asked\n", file);
-	else
-		ok = str_copy(str_of(s->control), path, size);
-	settings_drop(s);
-	free(report);
+	if (config_read_file(file, &text, &len, &report) == ERR_OK) {
+		arena_init(&arena, ARENA_MAX);
+		if (config_document_read(&document, &source, str_span(text, len), &arena,
+		                         &report) == ERR_OK)
+			ok = control_of(&document, file, path, size);
+		arena_fini(&arena);
+		free(text);
+	}
+	if (report.error[0] != '\0')
+		fprintf(stderr, "%s\n", report.error);
 	return ok;
 }
 
@@ -213,14 +231,17 @@ int status_verb(int argc, char **argv)
 	bool                    json = false;
 	const struct cli_option options[] = {
 		{ "json", NULL, "the whole document, one line of JSON", NULL, &json },
-		{ "socket", "PATH", "control socket; default /var/run/doorstep/control.sock", &path, NULL },
-		{ "config", "FILE", "take the control socket from this configuration", &config, NULL },
+		{ "socket", "PATH", "control socket; default /var/run/doorstep/control.sock", &path,
+		  NULL },
+		{ "config", "FILE", "take the control socket from this configuration", &config,
+		  NULL },
 		{ .name = NULL },
 	};
 	const struct cli cli = {
 		.name = "status",
-		.about = "Asks the running doorstep what it is doing: connections now and at most, requests,\n"
-			 "failures by cause.\n",
+		.about =
+			"Asks the running doorstep what it is doing: connections now and at most, requests,\n"
+			"failures by cause.\n",
 		.examples = "  doorstep status\n"
 			    "  doorstep status --json --socket /tmp/x/control.sock\n",
 		.options = options,

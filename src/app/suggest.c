@@ -24,8 +24,9 @@ size_t suggest_distance(struct str a, struct str b)
 		row[0] = i;
 		for (size_t k = 1; k <= b.len; k++) {
 			row[k] = least(least(above[k], row[k - 1]) + 1,
-				       above[k - 1] + (a.ptr[i - 1] != b.ptr[k - 1]));
-			if (i > 1 && k > 1 && a.ptr[i - 1] == b.ptr[k - 2] && a.ptr[i - 2] == b.ptr[k - 1])
+			               above[k - 1] + (a.ptr[i - 1] != b.ptr[k - 1]));
+			if (i > 1 && k > 1 && a.ptr[i - 1] == b.ptr[k - 2] &&
+			    a.ptr[i - 2] == b.ptr[k - 1])
 				row[k] = least(row[k], above_that[k - 2] + 1);
 		}
 	}

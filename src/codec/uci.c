@@ -6,16 +6,16 @@
  * so what is written stays behind what is read.
  */
 struct uci_reader {
-	char           *text;
-	size_t          size;
-	size_t          at;         /* next byte to look at */
-	size_t          limit;      /* end of what has been pulled in, its newline included */
-	size_t          next;       /* where the following line begins */
-	size_t          line_start;
-	unsigned        line;       /* number of the line that line_start is the start of */
-	enum uci_mode   mode;
-	struct arena   *arena;
-	struct uci     *out;
+	char               *text;
+	size_t              size;
+	size_t              at;    /* next byte to look at */
+	size_t              limit; /* end of what has been pulled in, its newline included */
+	size_t              next;  /* where the following line begins */
+	size_t              line_start;
+	unsigned            line; /* number of the line that line_start is the start of */
+	enum uci_mode       mode;
+	struct arena       *arena;
+	struct uci         *out;
 	struct uci_section *section;
 	struct uci_fault   *fault;
 };
@@ -103,8 +103,9 @@ static enum err read_quoted(struct uci_reader *r, size_t *target, char quote)
 
 		if (r->at == r->limit) {
 			if (!next_line(r))
-				return refuse(r, place, quote == '"' ? "EOF with unterminated \""
-								     : "EOF with unterminated '");
+				return refuse(r, place,
+				              quote == '"' ? "EOF with unterminated \""
+				                           : "EOF with unterminated '");
 		} else if (c == quote) {
 			r->at++;
 			return ERR_OK;
@@ -129,7 +130,8 @@ static enum err read_word(struct uci_reader *r, size_t *target)
 			r->limit = r->at;
 			return ERR_OK;
 		} else if (c == ';') {
-			if (*target == r->at) /* libuci ends the bare word here and loses the rest */
+			if (*target ==
+			    r->at) /* libuci ends the bare word here and loses the rest */
 				r->limit = r->at;
 			return ERR_OK;
 		} else if (c != '\\' || is_escape(r)) {
@@ -260,7 +262,7 @@ static enum err read_config(struct uci_reader *r)
 		return add_section(r, &type, name.text);
 	if (!str_eq(same->type, type.text) && r->mode == UCI_STRICT)
 		return refuse(r, name.place,
-			      "section of different type overwrites prior section with same name");
+		              "section of different type overwrites prior section with same name");
 	same->type = type.text;
 	r->section = same;
 	return ERR_OK;
@@ -290,7 +292,7 @@ static struct uci_option *add_option(struct uci_reader *r, const struct argument
 }
 
 static enum err set_value(struct uci_reader *r, const struct argument *name,
-			  const struct argument *value, bool is_list)
+                          const struct argument *value, bool is_list)
 {
 	struct uci_option *o = find_option(r->section, name->text);
 	struct uci_value  *v;
@@ -407,13 +409,14 @@ static enum err refuse_nul(struct uci_reader *r)
 }
 
 enum err uci_parse(struct str text, enum uci_mode mode, struct arena *arena, struct uci *out,
-		   struct uci_fault *fault)
+                   struct uci_fault *fault)
 {
 	struct str        copy = arena_copy(arena, text);
 	struct uci        result = { NULL, NULL };
-	struct uci_reader r = { .size = text.len, .mode = mode, .arena = arena, .out = &result,
-				.fault = fault };
-	enum err          e;
+	struct uci_reader r = {
+		.size = text.len, .mode = mode, .arena = arena, .out = &result, .fault = fault
+	};
+	enum err e;
 
 	*fault = (struct uci_fault){ .reason = NULL };
 	if (copy.ptr == NULL)

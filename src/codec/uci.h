@@ -68,7 +68,7 @@ struct uci_fault {
  * ERR_SYNTAX: strict mode only.  ERR_NOMEM: the arena's budget is spent.
  */
 enum err uci_parse(struct str text, enum uci_mode mode, struct arena *arena, struct uci *out,
-		   struct uci_fault *fault);
+                   struct uci_fault *fault);
 
 /* NULL when there is none. */
 const struct uci_option *uci_option(const struct uci_section *s, const char *name);

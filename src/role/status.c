@@ -66,9 +66,9 @@ static void add_expose(struct tree *t, struct tree_node *to, unsigned expose)
 	static const struct {
 		enum expose what;
 		const char *text;
-	} words[] = {
-		{ EXPOSE_FEDERATION, "federation" }, { EXPOSE_MEDIA, "media" }, { EXPOSE_CLIENT, "client" }
-	};
+	} words[] = { { EXPOSE_FEDERATION, "federation" },
+		      { EXPOSE_MEDIA, "media" },
+		      { EXPOSE_CLIENT, "client" } };
 	struct tree_node *list = tree_add_array(t, to, "expose");
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -108,7 +108,8 @@ static void add_causes(struct tree *t, struct tree_node *root)
 
 		for (unsigned e = 0; e < ERR_COUNT; e++)
 			if (metrics.causes[i][e] > 0)
-				tree_add_unsigned(t, node, err_slug((enum err)e), metrics.causes[i][e]);
+				tree_add_unsigned(t, node, err_slug((enum err)e),
+				                  metrics.causes[i][e]);
 	}
 }
 

@@ -22,13 +22,14 @@ enum {
 
 /* One key in memory. In the file its value has the stamp in front, so it has here too. */
 struct entry {
-	struct link   recent;  /* of cache.recent, used latest first */
-	struct entry *next;    /* of the bucket */
+	struct link   recent; /* of cache.recent, used latest first */
+	struct entry *next;   /* of the bucket */
 	uint32_t      hash;
-	uint64_t      change;  /* number of the change that made it; above cache.written: not in the file */
-	bool          removed; /* what the file may still hold is void */
-	size_t        key_len, value_len; /* value with its stamp */
-	char          bytes[];
+	uint64_t
+		change; /* number of the change that made it; above cache.written: not in the file */
+	bool    removed;            /* what the file may still hold is void */
+	size_t  key_len, value_len; /* value with its stamp */
+	char    bytes[];
 };
 
 /* What a job works on; touched by nobody else meanwhile. */
@@ -180,8 +181,9 @@ static struct entry *entry_new(struct cache *c, struct str key, struct str value
 
 	if (en == NULL)
 		return NULL;
-	*en = (struct entry){ .hash = hash_of(c, key), .key_len = key.len,
-			      .value_len = STAMP_BYTES + value.len };
+	*en = (struct entry){ .hash = hash_of(c, key),
+		              .key_len = key.len,
+		              .value_len = STAMP_BYTES + value.len };
 	memcpy(en->bytes, key.ptr, key.len);
 	for (unsigned i = 0; i < STAMP_BYTES; i++)
 		en->bytes[key.len + i] = (char)(until >> (56 - 8 * i));
@@ -235,8 +237,8 @@ static bool collect_expired(void *arg, struct str key, struct str stamped)
 	if (is_fresh(stamped, p->now, &value))
 		return true;
 	memcpy(p->keys[p->count], key.ptr, key.len);
-	p->changes[p->count] = (struct env_change){ .key = str_span(p->keys[p->count], key.len),
-						    .remove = true };
+	p->changes[p->count] =
+		(struct env_change){ .key = str_span(p->keys[p->count], key.len), .remove = true };
 	return ++p->count < PURGE_BATCH;
 }
 
@@ -330,7 +332,8 @@ static struct flush *flush_new(struct cache *c)
 
 static void give_up_file(struct cache *c, enum err why)
 {
-	log_say(LOG_WARN, "store.cache", "writing failed (%s): going on in memory only", err_slug(why));
+	log_say(LOG_WARN, "store.cache", "writing failed (%s): going on in memory only",
+	        err_slug(why));
 	env_close(c->env);
 	c->env = NULL;
 	c->waiting = c->waiting_bytes = 0;
@@ -483,17 +486,18 @@ static bool copy_out(struct str stamped, uint64_t now, void *room, size_t size, 
 /* From the file, through a room that has space for the stamp too. */
 static bool get_kept(struct cache *c, struct str key, void *room, size_t size, size_t *len)
 {
-	char  small[2048];
-	char *stamped = small;
-	size_t got = 0;
-	bool   ok;
+	char     small[2048];
+	char    *stamped = small;
+	size_t   got = 0;
+	bool     ok;
 	enum err e = env_get(c->env, key, small, sizeof(small), &got);
 
 	if (e == ERR_TOO_LARGE && got <= STAMP_BYTES + size) {
 		stamped = malloc(got);
 		e = stamped == NULL ? ERR_NOMEM : env_get(c->env, key, stamped, got, &got);
 	}
-	ok = e == ERR_OK && copy_out(str_span(stamped, got), loop_unix_ms(c->loop), room, size, len);
+	ok = e == ERR_OK &&
+		copy_out(str_span(stamped, got), loop_unix_ms(c->loop), room, size, len);
 	if (stamped != small)
 		free(stamped);
 	return ok;
@@ -532,7 +536,8 @@ static bool may_wait(const struct cache *c, const struct entry *old, size_t cost
 	return n < WAITING_MAX && bytes + cost <= c->waiting_bytes_max;
 }
 
-static enum err change(struct cache *c, struct str key, struct str value, uint64_t until, bool removed)
+static enum err change(struct cache *c, struct str key, struct str value, uint64_t until,
+                       bool removed)
 {
 	struct entry *old = find(c, key), *en;
 	size_t        cost = sizeof(*en) + key.len + STAMP_BYTES + value.len;

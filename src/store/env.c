@@ -20,13 +20,14 @@ struct env {
 	uint32_t schema;
 };
 
-static char  schema_key[] = "\0schema";
+static char         schema_key[] = "\0schema";
 static const size_t schema_key_len = sizeof(schema_key) - 1;
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static void say(struct env_notice *notice, const char *format, ...)
+static void
+say(struct env_notice *notice, const char *format, ...)
 {
 	va_list args;
 
@@ -73,13 +74,13 @@ struct meta_db {
 	size_t   branch_pages, leaf_pages, overflow_pages, entries, root;
 };
 struct meta_page {
-	size_t   number;
-	uint16_t pad, flags;
-	uint32_t bounds;
-	uint32_t magic, version;
-	size_t   address, map_bytes;
+	size_t         number;
+	uint16_t       pad, flags;
+	uint32_t       bounds;
+	uint32_t       magic, version;
+	size_t         address, map_bytes;
 	struct meta_db dbs[2];
-	size_t   last_page, transaction;
+	size_t         last_page, transaction;
 };
 
 enum { META_FLAG = 0x08, META_VERSION = 1 };
@@ -93,7 +94,8 @@ static bool is_page_size(uint32_t n)
 static bool read_meta(int fd, off_t at, struct meta_page *m)
 {
 	return pread(fd, m, sizeof(*m), at) == (ssize_t)sizeof(*m) && (m->flags & META_FLAG) &&
-	       m->magic == meta_magic && m->version == META_VERSION && is_page_size(m->dbs[0].page_size);
+		m->magic == meta_magic && m->version == META_VERSION &&
+		is_page_size(m->dbs[0].page_size);
 }
 
 /* A root is a page of the file, or absent. */
@@ -263,7 +265,8 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 	if (found == o->schema)
 		return ERR_OK;
 	if (found > o->schema) {
-		say(notice, "%s was written by a newer doorstep (schema %u, this one knows %u); it is left alone",
+		say(notice,
+		    "%s was written by a newer doorstep (schema %u, this one knows %u); it is left alone",
 		    o->path, (unsigned)found, (unsigned)o->schema);
 		return ERR_UNSUPPORTED;
 	}
@@ -273,7 +276,7 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 
 /* What is wrong in a file that looked well: once aside, once more from the start. */
 static enum err start_afresh(struct env *e, const struct env_options *o, const char *data,
-			     enum err why, struct env_notice *notice)
+                             enum err why, struct env_notice *notice)
 {
 	enum err err;
 
@@ -290,7 +293,8 @@ static void explain(const struct env_options *o, enum err err, struct env_notice
 	if (notice->text[0] != '\0')
 		return;
 	if (err == ERR_UNSUPPORTED)
-		say(notice, "%s: this file system has no shared writable mappings (JFFS2 has none)", o->path);
+		say(notice, "%s: this file system has no shared writable mappings (JFFS2 has none)",
+		    o->path);
 	else
 		say(notice, "%s cannot be opened: %s", o->path, err_slug(err));
 }

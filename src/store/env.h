@@ -33,9 +33,9 @@ enum {
 struct env;
 
 struct env_options {
-	const char *path;   /* directory of its own; made (mode 0700) when absent, its parent too */
-	size_t      bytes;  /* address space and most the file can grow to; less when the disk is full */
-	uint32_t    schema; /* of what the caller stores; above 0 */
+	const char *path; /* directory of its own; made (mode 0700) when absent, its parent too */
+	size_t bytes; /* address space and most the file can grow to; less when the disk is full */
+	uint32_t schema; /* of what the caller stores; above 0 */
 };
 
 /* Something went wrong, or was put right, in one sentence. */
@@ -74,7 +74,7 @@ enum err env_empty(struct env *e);
  * until it returns false. What it is given is gone when it returns; it must not call env_*.
  */
 typedef bool env_entry_fn(void *arg, struct str key, struct str value);
-enum err env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg);
+enum err     env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg);
 
 struct env_usage {
 	uint64_t entries, used_bytes, limit_bytes;

@@ -54,9 +54,13 @@ static void reads_arguments(void **state)
 			{ "json", NULL, "as JSON", NULL, &json },
 			{ .name = NULL },
 		};
-		const struct cli cli = { .name = "test", .operands = "NAME", .operand_count = 1,
-					 .operand = &name, .about = "Tests.\n", .examples = "  none\n",
-					 .options = options };
+		const struct cli cli = { .name = "test",
+			                 .operands = "NAME",
+			                 .operand_count = 1,
+			                 .operand = &name,
+			                 .about = "Tests.\n",
+			                 .examples = "  none\n",
+			                 .options = options };
 
 		for (; count < 6 && r->args[count] != NULL; count++)
 			args[count] = (char *)(uintptr_t)r->args[count];

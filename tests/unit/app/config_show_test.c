@@ -13,7 +13,7 @@ enum { BUDGET = 1 << 20 };
 
 /* What a printer printed. Free it. */
 static char *printed(void (*print)(const struct config_document *d, FILE *out),
-		     const struct config_document *d)
+                     const struct config_document *d)
 {
 	char  *text = NULL;
 	size_t len = 0;
@@ -41,10 +41,11 @@ static void read_document(struct config_document *d, struct arena *arena, const 
 		fail_msg("%s", report.error);
 }
 
-static const char sample[] = "config doorstep 'main'\n\toption state_dir \"it's\"\n\tlist allow_range '10.0.0.0/8'\n"
-			     "config domain\n\toption server_name 'example.org'\n\toption expose 'media'\n"
-			     "\tlist support_contact 'role=m.role.admin email=\"a\"@b.c'\n"
-			     "config listen 'l'\n";
+static const char sample[] =
+	"config doorstep 'main'\n\toption state_dir \"it's\"\n\tlist allow_range '10.0.0.0/8'\n"
+	"config domain\n\toption server_name 'example.org'\n\toption expose 'media'\n"
+	"\tlist support_contact 'role=m.role.admin email=\"a\"@b.c'\n"
+	"config listen 'l'\n";
 
 static void shows_what_is_and_what_is_assumed(void **state)
 {
@@ -147,16 +148,18 @@ static char *read_whole(const char *path)
 /* docs/configuration.md is written by hand but for the tables; those come from `doorstep config manual`. */
 static void the_manual_is_up_to_date(void **state)
 {
-	const bool is_standard = CONFIG_DOORSTEP_MAX_CONNECTIONS == 2048 && CONFIG_DOORSTEP_MAX_HANDSHAKES == 32 &&
-				 CONFIG_DOORSTEP_MAX_HEAD_BYTES == 65536 && CONFIG_DOORSTEP_MAX_HEAD_FIELDS == 100 &&
-				 CONFIG_DOORSTEP_MAX_TARGET_BYTES == 16384 && CONFIG_DOORSTEP_MAX_DNS_QUERIES == 64;
+	const bool is_standard = CONFIG_DOORSTEP_MAX_CONNECTIONS == 2048 &&
+		CONFIG_DOORSTEP_MAX_HANDSHAKES == 32 && CONFIG_DOORSTEP_MAX_HEAD_BYTES == 65536 &&
+		CONFIG_DOORSTEP_MAX_HEAD_FIELDS == 100 &&
+		CONFIG_DOORSTEP_MAX_TARGET_BYTES == 16384 && CONFIG_DOORSTEP_MAX_DNS_QUERIES == 64;
 	char *manual = printed(print_manual, NULL);
 	char *page = read_whole(TESTS_DIR "/../docs/configuration.md");
 
 	(void)state;
 	if (is_standard && strstr(page, manual) == NULL)
-		fail_msg("docs/configuration.md: replace what is between the marks by the output of "
-			 "'doorstep config manual'");
+		fail_msg(
+			"docs/configuration.md: replace what is between the marks by the output of "
+			"'doorstep config manual'");
 	free(manual);
 	free(page);
 }

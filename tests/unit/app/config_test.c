@@ -12,12 +12,13 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Sections that tests are made of. Files are relative to a directory of the test's own. */
-#define MAIN   "config doorstep 'main'\n\toption enabled '1'\n\toption ca_file 'ca.pem'\n"
-#define NAS    "config homeserver 'nas'\n\toption url 'http://192.168.1.20:8008'\n"
-#define CERT   "\tlist certificate 'cert.pem'\n\tlist key 'key.pem'\n"
-#define HOME   "config domain 'home'\n\toption server_name 'example.org'\n\toption homeserver 'nas'\n" CERT
+#define MAIN "config doorstep 'main'\n\toption enabled '1'\n\toption ca_file 'ca.pem'\n"
+#define NAS  "config homeserver 'nas'\n\toption url 'http://192.168.1.20:8008'\n"
+#define CERT "\tlist certificate 'cert.pem'\n\tlist key 'key.pem'\n"
+#define HOME \
+	"config domain 'home'\n\toption server_name 'example.org'\n\toption homeserver 'nas'\n" CERT
 #define LISTEN "config listen 'federation'\n\toption port '8448'\n"
-#define LAN                                                                                                 \
+#define LAN \
 	"config outbound 'lan'\n\toption listen '192.168.1.1:8009'\n\toption secret_file 'secret'\n"
 #define WHOLE MAIN NAS HOME LISTEN LAN
 
@@ -33,9 +34,10 @@ static void write_file(const char *name, const char *content, mode_t mode)
 	check(chmod(name, mode) == 0);
 }
 
-static const char *const files[] = { "ca.pem", "cert.pem", "key.pem", "secret", "open", "empty", "words",
-				     "pair", "extra.json", "list.json", "huge", "creds/cert.pem", "creds/key.pem",
-				     "creds/secret" };
+static const char *const files[] = { "ca.pem",        "cert.pem",    "key.pem", "secret",
+	                             "open",          "empty",       "words",   "pair",
+	                             "extra.json",    "list.json",   "huge",    "creds/cert.pem",
+	                             "creds/key.pem", "creds/secret" };
 
 static int setup(void **state)
 {
@@ -101,7 +103,8 @@ static const struct refusal {
 	{ "config route 'x'\n", "F:1:8: 'config route' is reserved for a later version" },
 	{ MAIN "\toption log_levle 'info'\n",
 	  "F:4:9: unknown option 'log_levle' in \"config doorstep 'main'\"; did you mean 'log_level'?" },
-	{ "config listen\n\toption delegate 'x'\n", "F:2:9: unknown option 'delegate' in \"config listen\"" },
+	{ "config listen\n\toption delegate 'x'\n",
+	  "F:2:9: unknown option 'delegate' in \"config listen\"" },
 	/* values: place, option, what would be right */
 	{ "config doorstep 'main'\n\toption enabled 'maybe'\n",
 	  "F:2:17: enabled: 'maybe' is neither 1 nor 0 (yes, on, true, no, off, false are understood too)" },
@@ -112,21 +115,26 @@ static const struct refusal {
 	  "behind it (10.0.0.0/8 is right, 10.0.0.1/8 is not)" },
 	{ MAIN "\tlist dns '127.0.0.1:53'\n\tlist dns '127.0.0.1:54'\n",
 	  "F:5:11: dns: takes one value, not a list; write 'option dns' once" },
-	{ WHOLE "config limits\n\toption inbound_connections '0'\n", "inbound_connections: '0' is out of range: " },
+	{ WHOLE "config limits\n\toption inbound_connections '0'\n",
+	  "inbound_connections: '0' is out of range: " },
 	/* what must be there */
-	{ MAIN "config domain 'home'\n", "F:4:8: \"config domain 'home'\" needs an 'option server_name'" },
+	{ MAIN "config domain 'home'\n",
+	  "F:4:8: \"config domain 'home'\" needs an 'option server_name'" },
 	{ MAIN "config homeserver 'nas'\n", "needs an 'option url'" },
 	{ MAIN "config outbound\n", "F:4:8: \"config outbound\" needs an 'option listen'" },
 	/* twice */
-	{ MAIN "config doorstep 'second'\n", "F:4:8: there is a 'config doorstep' already (line 1); join them" },
-	{ MAIN "config limits 'a'\nconfig limits 'b'\n", "F:5:8: there is a 'config limits' already (line 4)" },
+	{ MAIN "config doorstep 'second'\n",
+	  "F:4:8: there is a 'config doorstep' already (line 1); join them" },
+	{ MAIN "config limits 'a'\nconfig limits 'b'\n",
+	  "F:5:8: there is a 'config limits' already (line 4)" },
 	{ WHOLE "config domain 'two'\n\toption server_name 'EXAMPLE.org'\n" CERT,
 	  "server_name: 'EXAMPLE.org' is that of domain 'home' already" },
 	/* references */
 	{ MAIN HOME, "F:6:20: homeserver: there is no \"config homeserver 'nas'\"" },
 	{ MAIN NAS "config domain\n\toption server_name 'example.org'\n\toption homeserver 'naz'\n",
 	  "F:8:20: homeserver: there is no \"config homeserver 'naz'\"; did you mean 'nas'?" },
-	{ MAIN LAN "\toption homeserver 'nas'\n", "F:7:20: homeserver: there is no \"config homeserver 'nas'\"" },
+	{ MAIN LAN "\toption homeserver 'nas'\n",
+	  "F:7:20: homeserver: there is no \"config homeserver 'nas'\"" },
 	/* domains */
 	{ MAIN NAS LISTEN "config domain 'home'\n\toption server_name 'example.org'\n",
 	  "F:8:8: domain 'home' has no certificate, and ports are opened for it; add 'list certificate' and "
@@ -146,25 +154,30 @@ static const struct refusal {
 	       "\toption client_extra 'missing.json'\n",
 	  "F:7:22: client_extra: cannot read missing.json: No such file or directory" },
 	{ MAIN NAS "config homeserver 'two'\n\toption url 'http://192.168.1.21:8008'\n"
-		   "config domain 'a'\n\toption server_name 'a.org'\n\toption homeserver 'nas'\n"
-		   "\toption delegate 'm.org:443'\n"
-		   "config domain 'b'\n\toption server_name 'b.org'\n\toption homeserver 'two'\n"
-		   "\toption delegate 'M.org'\n",
+	           "config domain 'a'\n\toption server_name 'a.org'\n\toption homeserver 'nas'\n"
+	           "\toption delegate 'm.org:443'\n"
+	           "config domain 'b'\n\toption server_name 'b.org'\n\toption homeserver 'two'\n"
+	           "\toption delegate 'M.org'\n",
 	  "F:12:8: domain 'b': requests for m.org belong to domain 'a' already, with another homeserver" },
 	/* listening */
-	{ MAIN LISTEN, "F:4:8: listening is for domains, and there is none; add a 'config domain'" },
+	{ MAIN LISTEN,
+	  "F:4:8: listening is for domains, and there is none; add a 'config domain'" },
 	{ WHOLE "config listen 'b'\n\toption port '8448'\n",
 	  "F:17:14: port: port 8448 is taken by \"config listen 'federation'\" already; choose another" },
-	{ WHOLE "config listen 'b'\n\toption address '127.0.0.1'\n", "port: port 8448 is taken by" },
+	{ WHOLE "config listen 'b'\n\toption address '127.0.0.1'\n",
+	  "port: port 8448 is taken by" },
 	{ WHOLE "config listen 'b'\n\toption address '::'\n", "port: port 8448 is taken by" },
 	{ MAIN NAS HOME "config listen 'a'\n\toption address '10.0.0.1'\n"
-			"config listen 'b'\n\toption address '10.0.0.1'\n",
+	                "config listen 'b'\n\toption address '10.0.0.1'\n",
 	  "port: port 8448 is taken by \"config listen 'a'\" already" },
-	{ WHOLE "config outbound 'b'\n\toption listen '192.168.1.1:8448'\n\toption secret_file 'secret'\n",
+	{ WHOLE
+	  "config outbound 'b'\n\toption listen '192.168.1.1:8448'\n\toption secret_file 'secret'\n",
 	  "listen: port 8448 is taken by \"config listen 'federation'\" already" },
-	{ WHOLE "config outbound 'b'\n\toption listen '192.168.1.1:8009'\n\toption secret_file 'secret'\n",
+	{ WHOLE
+	  "config outbound 'b'\n\toption listen '192.168.1.1:8009'\n\toption secret_file 'secret'\n",
 	  "listen: port 8009 is taken by \"config outbound 'lan'\" already" },
-	{ MAIN "config outbound 'a'\n\toption listen 'unix:/x'\nconfig outbound 'b'\n\toption listen 'unix:/x'\n",
+	{ MAIN
+	  "config outbound 'a'\n\toption listen 'unix:/x'\nconfig outbound 'b'\n\toption listen 'unix:/x'\n",
 	  "F:7:16: listen: the socket is that of \"config outbound 'a'\" already" },
 	{ MAIN "\toption control '/x'\nconfig outbound 'a'\n\toption listen 'unix:/x'\n",
 	  "F:6:16: listen: the socket is the control socket already" },
@@ -178,23 +191,28 @@ static const struct refusal {
 	  "secret_file: the file is empty" },
 	{ MAIN "config outbound\n\toption listen 'unix:/x'\n\toption secret_file 'words'\n",
 	  "secret_file: the file must hold one word of printable ASCII" },
-	{ MAIN "config outbound\n\toption listen 'unix:/x'\n\toption mode 'connect'\n\toption secret_file "
-	       "'secret'\n",
+	{ MAIN
+	  "config outbound\n\toption listen 'unix:/x'\n\toption mode 'connect'\n\toption secret_file "
+	  "'secret'\n",
 	  "secret_file: the file must hold one line user:password" },
 	/* files */
-	{ MAIN NAS LISTEN "config domain\n\toption server_name 'a.b'\n\tlist certificate 'cert.pem'\n"
-			  "\tlist certificate 'none.pem'\n\tlist key 'key.pem'\n",
+	{ MAIN NAS LISTEN
+	  "config domain\n\toption server_name 'a.b'\n\tlist certificate 'cert.pem'\n"
+	  "\tlist certificate 'none.pem'\n\tlist key 'key.pem'\n",
 	  "F:11:19: certificate: cannot read none.pem: No such file or directory" },
-	{ MAIN NAS LISTEN "config domain\n\toption server_name 'a.b'\n\tlist certificate 'cert.pem'\n"
-			  "\tlist key '.'\n",
+	{ MAIN NAS LISTEN
+	  "config domain\n\toption server_name 'a.b'\n\tlist certificate 'cert.pem'\n"
+	  "\tlist key '.'\n",
 	  "F:11:11: key: cannot read .: Is a directory" },
 	{ "config doorstep\n\toption enabled '1'\n\toption ca_file 'none.pem'\n" LAN,
 	  "F:3:17: ca_file: cannot read none.pem: No such file or directory" },
 	/* limits */
 	{ MAIN "config limits\n\toption request_line_max '16K'\n\toption request_head_max '8K'\n",
 	  "F:5:26: request_line_max: is larger than request_head_max" },
-	{ MAIN "config limits\n\toption field_max '32K'\n", "field_max: is larger than request_head_max" },
-	{ MAIN "config limits\n\toption outbound_per_server '8'\n\toption outbound_connections '4'\n",
+	{ MAIN "config limits\n\toption field_max '32K'\n",
+	  "field_max: is larger than request_head_max" },
+	{ MAIN
+	  "config limits\n\toption outbound_per_server '8'\n\toption outbound_connections '4'\n",
 	  "F:5:29: outbound_per_server: is larger than outbound_connections (4)" },
 };
 
@@ -218,9 +236,11 @@ static void refuses_with_one_line(void **state)
 }
 
 static const struct refusal warnings[] = {
-	{ MAIN, "F:1:8: there is nothing to do: neither a 'config listen' nor a 'config outbound'\n" },
+	{ MAIN,
+	  "F:1:8: there is nothing to do: neither a 'config listen' nor a 'config outbound'\n" },
 	{ "", "F: there is nothing to do" },
-	{ MAIN NAS HOME LAN, "F:6:8: domain 'home' cannot be reached: there is no 'config listen'\n" },
+	{ MAIN NAS HOME LAN,
+	  "F:6:8: domain 'home' cannot be reached: there is no 'config listen'\n" },
 	{ MAIN "config outbound\n\toption listen '0.0.0.0:8009'\n\toption secret_file 'secret'\n",
 	  "F:5:16: listen: this is not an address of a home network; the port may be open to the Internet\n" },
 	{ MAIN "config outbound\n\toption listen 'unix:/x'\n\toption secret_file 'open'\n",
@@ -237,7 +257,8 @@ static void warns(void **state)
 		struct settings     *s = NULL;
 
 		print_message("  %s", warnings[i].error);
-		assert_int_equal(config_read(&source, str_of(warnings[i].text), &s, &report), ERR_OK);
+		assert_int_equal(config_read(&source, str_of(warnings[i].text), &s, &report),
+		                 ERR_OK);
 		if (strstr(report.warnings, warnings[i].error) == NULL)
 			fail_msg("%s", report.warnings);
 		assert_int_equal(report.warnings[strlen(report.warnings) - 1], '\n');
@@ -252,9 +273,11 @@ static void builds_the_whole(void **state)
 	struct settings *s = settings_of(
 		"config doorstep 'main'\n\toption enabled '1'\n\toption state_dir '/srv/doorstep'\n"
 		"\toption control '/run/doorstep.sock'\n\toption log_level 'debug'\n\toption dns '[::1]:5353'\n"
-		"\toption ca_file 'ca.pem'\n\toption memory_class '64'\n\toption allow_range '127.0.0.0/8'\n"
-		NAS HOME "\toption delegate 'Matrix.example.org:8448'\n\toption client_url 'https://m.example.org/x'\n"
-		"\toption expose 'media'\n" LISTEN LAN "\toption homeserver 'nas'\n\toption connection_limit '7'\n"
+		"\toption ca_file 'ca.pem'\n\toption memory_class '64'\n\toption allow_range '127.0.0.0/8'\n" NAS
+			HOME
+		"\toption delegate 'Matrix.example.org:8448'\n\toption client_url 'https://m.example.org/x'\n"
+		"\toption expose 'media'\n" LISTEN LAN
+		"\toption homeserver 'nas'\n\toption connection_limit '7'\n"
 		"config policy\n\tlist deny_server 'bad.org'\n\tlist deny_server '*.worse.org'\n");
 	const struct domain_settings *d = &s->domains[0];
 
@@ -304,7 +327,8 @@ static void builds_the_whole(void **state)
 
 static void no_address_means_both_families(void **state)
 {
-	struct settings *s = settings_of(WHOLE "config listen 'six'\n\toption address '::'\n\toption port '443'\n");
+	struct settings *s = settings_of(
+		WHOLE "config listen 'six'\n\toption address '::'\n\toption port '443'\n");
 
 	(void)state;
 	assert_int_equal(s->listen_count, 3);
@@ -321,8 +345,8 @@ static void the_same_port_on_different_addresses_is_fine(void **state)
 {
 	(void)state;
 	settings_drop(settings_of(MAIN NAS HOME "config listen\n\toption address '10.0.0.1'\n"
-						"config listen\n\toption address '10.0.0.2'\n"
-						"config listen\n\toption address '::'\n"));
+	                                        "config listen\n\toption address '10.0.0.2'\n"
+	                                        "config listen\n\toption address '::'\n"));
 }
 
 static void outbound_alone_is_fine(void **state)
@@ -338,8 +362,9 @@ static void outbound_alone_is_fine(void **state)
 	assert_null(s->outbounds[0].secret);
 	assert_string_equal(s->outbounds[0].endpoint.path, "/x");
 	settings_drop(s);
-	s = settings_of(MAIN "config outbound\n\toption mode 'connect'\n\toption listen '127.0.0.1:3128'\n"
-			     "\toption secret_file 'pair'\n");
+	s = settings_of(
+		MAIN "config outbound\n\toption mode 'connect'\n\toption listen '127.0.0.1:3128'\n"
+		     "\toption secret_file 'pair'\n");
 	assert_int_equal(s->outbounds[0].mode, OUTBOUND_CONNECT);
 	assert_string_equal(s->outbounds[0].secret, "adam:pass word");
 	settings_drop(s);
@@ -348,11 +373,12 @@ static void outbound_alone_is_fine(void **state)
 static void well_known_alone_is_fine(void **state)
 {
 	struct settings *s = settings_of(
-		MAIN LISTEN "config domain\n\toption server_name 'example.org'\n" CERT
-			    "\toption client_url 'https://m.example.org'\n\toption client_extra 'extra.json'\n"
-			    "\toption support_page 'https://example.org/help'\n"
-			    "\tlist support_contact 'role=m.role.admin matrix_id=@adam:example.org'\n"
-			    "\tlist support_contact 'role=m.role.security email=eve@example.org'\n");
+		MAIN LISTEN
+		"config domain\n\toption server_name 'example.org'\n" CERT
+		"\toption client_url 'https://m.example.org'\n\toption client_extra 'extra.json'\n"
+		"\toption support_page 'https://example.org/help'\n"
+		"\tlist support_contact 'role=m.role.admin matrix_id=@adam:example.org'\n"
+		"\tlist support_contact 'role=m.role.security email=eve@example.org'\n");
 	const struct domain_settings *d = &s->domains[0];
 
 	(void)state;
@@ -371,10 +397,11 @@ static void well_known_alone_is_fine(void **state)
 static void domains_may_share_a_delegate(void **state)
 {
 	struct settings *s = settings_of(
-		MAIN NAS LISTEN "config domain 'a'\n\toption server_name 'a.org'\n\toption homeserver 'nas'\n"
-				"\toption delegate 'm.org'\n" CERT
-				"config domain 'b'\n\toption server_name 'b.org'\n\toption homeserver 'nas'\n"
-				"\toption delegate 'm.org'\n" CERT);
+		MAIN NAS LISTEN
+		"config domain 'a'\n\toption server_name 'a.org'\n\toption homeserver 'nas'\n"
+		"\toption delegate 'm.org'\n" CERT
+		"config domain 'b'\n\toption server_name 'b.org'\n\toption homeserver 'nas'\n"
+		"\toption delegate 'm.org'\n" CERT);
 
 	(void)state;
 	assert_int_equal(s->domain_count, 2);
@@ -384,9 +411,10 @@ static void domains_may_share_a_delegate(void **state)
 static void homeservers_may_be_anywhere(void **state)
 {
 	struct settings *s = settings_of(
-		MAIN LAN "config homeserver 'a'\n\toption url 'unix:/run/a.sock'\n"
-			 "config homeserver 'b'\n\toption url 'https://NAS.lan'\n"
-			 "config homeserver 'c'\n\toption url 'http://[fd00::1]:8008/'\n\toption connection_limit '3'\n");
+		MAIN LAN
+		"config homeserver 'a'\n\toption url 'unix:/run/a.sock'\n"
+		"config homeserver 'b'\n\toption url 'https://NAS.lan'\n"
+		"config homeserver 'c'\n\toption url 'http://[fd00::1]:8008/'\n\toption connection_limit '3'\n");
 
 	(void)state;
 	assert_string_equal(s->homeservers[0].endpoint.path, "/run/a.sock");
@@ -405,10 +433,11 @@ static void credentials_replace_directories(void **state)
 	const struct config_source source = { .path = "F", .credentials = "creds", .all = true };
 	struct config_report       report;
 	struct settings           *s = NULL;
-	static const char text[] = MAIN NAS LISTEN "config domain\n\toption server_name 'a.b'\n"
-						   "\tlist certificate '/etc/ssl/none/cert.pem'\n\tlist key 'key.pem'\n"
-						   "config outbound\n\toption listen '10.0.0.1:8009'\n"
-						   "\toption secret_file '/root/secret'\n";
+	static const char text[] = MAIN NAS LISTEN
+		"config domain\n\toption server_name 'a.b'\n"
+		"\tlist certificate '/etc/ssl/none/cert.pem'\n\tlist key 'key.pem'\n"
+		"config outbound\n\toption listen '10.0.0.1:8009'\n"
+		"\toption secret_file '/root/secret'\n";
 
 	(void)state;
 	assert_int_equal(config_read(&source, str_of(text), &s, &report), ERR_CONFIG);
@@ -427,23 +456,25 @@ static void credentials_replace_directories(void **state)
 /* Half a configuration that is off must not stop anybody from starting the service. */
 static void disabled_is_not_looked_at_closely(void **state)
 {
-	static const char    text[] = "config domain\n\toption server_name 'a.b'\n\tlist certificate 'none.pem'\n" LISTEN;
+	static const char text[] =
+		"config domain\n\toption server_name 'a.b'\n\tlist certificate 'none.pem'\n" LISTEN;
 	const struct config_source all = { .path = "F", .all = true };
-	struct config_report report;
-	struct settings     *s = settings_of(text);
+	struct config_report       report;
+	struct settings           *s = settings_of(text);
 
 	(void)state;
 	assert_false(s->enabled);
 	assert_int_equal(s->domain_count + s->listen_count, 0);
 	settings_drop(s);
 	assert_int_equal(config_read(&all, str_of(text), &s, &report), ERR_CONFIG);
-	assert_int_equal(read_text("config domain\n\toption nonsense '1'\n", &s, &report), ERR_CONFIG);
+	assert_int_equal(read_text("config domain\n\toption nonsense '1'\n", &s, &report),
+	                 ERR_CONFIG);
 }
 
 static void the_main_section_may_come_last(void **state)
 {
 	struct settings *s = settings_of(LAN "config doorstep 'main'\n\toption memory_class '256'\n"
-					     "\toption enabled 'yes'\n\toption ca_file 'ca.pem'\n");
+	                                     "\toption enabled 'yes'\n\toption ca_file 'ca.pem'\n");
 
 	(void)state;
 	assert_true(s->enabled);
@@ -464,7 +495,8 @@ static void classes_have_their_budgets(void **state)
 		char             text[256];
 		struct settings *s;
 
-		snprintf(text, sizeof(text), LAN MAIN "\toption memory_class '%u'\n", rows[i].class);
+		snprintf(text, sizeof(text), LAN MAIN "\toption memory_class '%u'\n",
+		         rows[i].class);
 		s = settings_of(text);
 		assert_int_equal(s->limits.inbound_connections, rows[i].connections);
 		assert_int_equal(s->limits.outbound_connections, rows[i].connections);

@@ -13,11 +13,15 @@
 
 static char dir[64], path[96];
 
-static const struct homeserver_settings homeserver = { .section = "nas", .url = "http://192.168.1.20:8008" };
-static const struct domain_settings     domain = { .section = "home", .server_name = "example.org",
-						   .homeserver = &homeserver,
-						   .expose = EXPOSE_FEDERATION | EXPOSE_CLIENT };
-static struct settings settings = { .domains = &domain, .domain_count = 1, .limits = { .memory_class = 64 } };
+static const struct homeserver_settings homeserver = { .section = "nas",
+	                                               .url = "http://192.168.1.20:8008" };
+static const struct domain_settings     domain = { .section = "home",
+	                                           .server_name = "example.org",
+	                                           .homeserver = &homeserver,
+	                                           .expose = EXPOSE_FEDERATION | EXPOSE_CLIENT };
+static struct settings                  settings = { .domains = &domain,
+	                                             .domain_count = 1,
+	                                             .limits = { .memory_class = 64 } };
 
 static const struct settings *get_settings(void *arg)
 {
@@ -126,7 +130,8 @@ static void tells_the_status(void **state)
 	metrics.gauges[GAUGE_inbound_connections_open].limit = 64;
 	metrics.gauges[GAUGE_inbound_connections_open].peak = 3;
 	client_run(&cl, "{\"v\":1,\"command\":\"status\"}\n", 1);
-	assert_int_equal(tree_read(str_head(buf_str(&cl.heard), buf_len(&cl.heard) - 1), &t), ERR_OK);
+	assert_int_equal(tree_read(str_head(buf_str(&cl.heard), buf_len(&cl.heard) - 1), &t),
+	                 ERR_OK);
 	root = tree_root(t);
 	assert_int_equal(tree_integer(tree_get(root, "v"), &number), ERR_OK);
 	assert_int_equal(number, 1);
@@ -134,7 +139,9 @@ static void tells_the_status(void **state)
 	assert_int_equal(number, getpid());
 	assert_int_equal(tree_integer(tree_get(root, "memory_class"), &number), ERR_OK);
 	assert_int_equal(number, 64);
-	assert_int_equal(tree_integer(tree_get(tree_get(root, "counters"), "inbound_requests"), &number), ERR_OK);
+	assert_int_equal(
+		tree_integer(tree_get(tree_get(root, "counters"), "inbound_requests"), &number),
+		ERR_OK);
 	assert_int_equal(number, 7);
 	n = tree_get(tree_get(root, "causes"), "inbound_failures");
 	assert_int_equal(tree_integer(tree_get(n, "timed-out"), &number), ERR_OK);
@@ -161,8 +168,10 @@ static void answers_line_by_line(void **state)
 	struct client cl;
 
 	(void)state;
-	client_run(&cl, "{\"v\":1,\"command\":\"status\"}\n{\"v\":1,\"command\":\"status\"}\n"
-			"{ \"command\" : \"status\", \"more\": [1], \"v\": 1 }\r\n", 3);
+	client_run(&cl,
+	           "{\"v\":1,\"command\":\"status\"}\n{\"v\":1,\"command\":\"status\"}\n"
+	           "{ \"command\" : \"status\", \"more\": [1], \"v\": 1 }\r\n",
+	           3);
 	assert_int_equal(lines(&cl.heard), 3);
 	assert_false(cl.ended);
 	client_end(&cl);
@@ -226,7 +235,8 @@ static void lines_are_bounded(void **state)
 /* The ninth waits in the kernel until one of the eight goes. */
 static void clients_are_bounded(void **state)
 {
-	struct client idle[CONTROL_CLIENTS_MAX], late = { .say = "{\"v\":1,\"command\":\"status\"}\n", .stop_at = 1 };
+	struct client idle[CONTROL_CLIENTS_MAX],
+		late = { .say = "{\"v\":1,\"command\":\"status\"}\n", .stop_at = 1 };
 	struct endpoint at = { .path = "" };
 
 	(void)state;

@@ -28,8 +28,9 @@ static int teardown(void **state)
 /* An option that does not stand in the table. */
 static struct option option_of(enum option_type type, uint64_t min, uint64_t max)
 {
-	return (struct option){ .name = "x", .type = type, .size = sizeof(uint64_t), .min = min,
-				.max = max };
+	return (struct option){
+		.name = "x", .type = type, .size = sizeof(uint64_t), .min = min, .max = max
+	};
 }
 
 static const struct number_row {
@@ -134,11 +135,13 @@ static void reads_flags_as_the_scripts_do(void **state)
 		got = false;
 		assert_int_equal(option_value_parse(&o, str_of(on[i]), &arena, &got, &why), ERR_OK);
 		assert_true(got);
-		assert_int_equal(option_value_parse(&o, str_of(off[i]), &arena, &got, &why), ERR_OK);
+		assert_int_equal(option_value_parse(&o, str_of(off[i]), &arena, &got, &why),
+		                 ERR_OK);
 		assert_false(got);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++)
-		assert_int_equal(option_value_parse(&o, str_of(bad[i]), &arena, &got, &why), ERR_CONFIG);
+		assert_int_equal(option_value_parse(&o, str_of(bad[i]), &arena, &got, &why),
+		                 ERR_CONFIG);
 }
 
 static const struct text_row {
@@ -241,7 +244,8 @@ static void takes_urls_apart(void **state)
 	assert_string_equal(u.host, "nas.lan");
 	assert_int_equal(u.port, 443);
 	assert_string_equal(u.text, "https://NAS.lan");
-	assert_int_equal(option_value_parse(&o, STRL("http://[fd00::1]"), &arena, &u, &why), ERR_OK);
+	assert_int_equal(option_value_parse(&o, STRL("http://[fd00::1]"), &arena, &u, &why),
+	                 ERR_OK);
 	assert_false(u.tls || u.is_name);
 	assert_string_equal(u.host, "fd00::1");
 	assert_int_equal(u.port, 80);
@@ -272,9 +276,11 @@ static void long_values_are_refused_and_shown_short(void **state)
 
 	(void)state;
 	memset(text, 'x', sizeof(text));
-	assert_int_equal(option_value_parse(&o, str_span(text, 1025), &arena, &got, &why), ERR_CONFIG);
+	assert_int_equal(option_value_parse(&o, str_span(text, 1025), &arena, &got, &why),
+	                 ERR_CONFIG);
 	assert_non_null(strstr(why.text, "longer than 1024 bytes"));
-	assert_int_equal(option_value_parse(&o, str_span(text, 1024), &arena, &got, &why), ERR_CONFIG);
+	assert_int_equal(option_value_parse(&o, str_span(text, 1024), &arena, &got, &why),
+	                 ERR_CONFIG);
 	assert_non_null(strstr(why.text, "is not a server name"));
 }
 
@@ -289,7 +295,7 @@ static void words_are_suggested(void **state)
 	assert_int_equal(option_value_parse(o, STRL("debug"), &arena, &got, &why), ERR_OK);
 	assert_int_equal(option_value_parse(o, STRL("wran"), &arena, &got, &why), ERR_CONFIG);
 	assert_string_equal(why.text,
-			    "'wran' is not one of: error, warn, info, debug; did you mean 'warn'?");
+	                    "'wran' is not one of: error, warn, info, debug; did you mean 'warn'?");
 }
 
 /* --- the table itself --- */
@@ -309,8 +315,9 @@ static void defaults_pass_their_own_parser(void **state)
 
 			print_message("  %s %u\n", o->name, classes[k]);
 			if (def != NULL)
-				assert_int_equal(option_value_parse(o, str_of(def), &arena, room, &why),
-						 ERR_OK);
+				assert_int_equal(
+					option_value_parse(o, str_of(def), &arena, room, &why),
+					ERR_OK);
 			assert_true(def == NULL || !(o->flags & OPTION_REQUIRED));
 		}
 }
@@ -332,7 +339,8 @@ static void rows_are_whole(void **state)
 			assert_int_equal(o->size, size);
 		else
 			assert_true(o->size == 4 || o->size == 8);
-		assert_true((o->type == OPTION_CHOICE || o->type == OPTION_WORDS) == (o->words != NULL));
+		assert_true((o->type == OPTION_CHOICE || o->type == OPTION_WORDS) ==
+		            (o->words != NULL));
 		if (option_is_number(o->type))
 			assert_true(o->min <= o->max);
 		if (option_is_number(o->type) && o->size == 4)
@@ -345,8 +353,9 @@ static void classes_follow_the_memory(void **state)
 	static const struct {
 		uint64_t kb;
 		unsigned class;
-	} machines[] = { { 0, 64 },        { 57 << 10, 64 },   { 121 << 10, 128 }, { 118000, 128 },
-			 { 243 << 10, 256 }, { 495 << 10, 512 }, { 24u << 20, 512 } };
+	} machines[] = { { 0, 64 },         { 57 << 10, 64 },   { 121 << 10, 128 },
+		         { 118000, 128 },   { 243 << 10, 256 }, { 495 << 10, 512 },
+		         { 24u << 20, 512 } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(machines); i++)
@@ -356,8 +365,10 @@ static void classes_follow_the_memory(void **state)
 /* A build with small ceilings lowers what is above them instead of refusing its own defaults. */
 static void defaults_bow_to_the_build(void **state)
 {
-	struct option o = { .name = "x", .type = OPTION_BYTES, .min = 0, .max = 3 << 20, .def = "48M" };
-	char          scratch[OPTION_SCRATCH];
+	struct option o = {
+		.name = "x", .type = OPTION_BYTES, .min = 0, .max = 3 << 20, .def = "48M"
+	};
+	char scratch[OPTION_SCRATCH];
 
 	(void)state;
 	assert_string_equal(option_default(&o, 512, scratch), "3M");

@@ -32,8 +32,8 @@ static void measures(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		print_message("  %.*s %.*s\n", (int)rows[i].a.len, rows[i].a.ptr, (int)rows[i].b.len,
-			      rows[i].b.ptr);
+		print_message("  %.*s %.*s\n", (int)rows[i].a.len, rows[i].a.ptr,
+		              (int)rows[i].b.len, rows[i].b.ptr);
 		assert_int_equal(suggest_distance(rows[i].a, rows[i].b), rows[i].distance);
 	}
 }
@@ -41,8 +41,8 @@ static void measures(void **state)
 static void expect(struct str written, const char *want)
 {
 	static const char *const words[] = { "domain", "delegate", "dns", "expose", "enabled" };
-	struct suggest s;
-	char           text[64];
+	struct suggest           s;
+	char                     text[64];
 
 	suggest_init(&s, written);
 	for (size_t i = 0; i < COUNT(words); i++)

@@ -50,12 +50,14 @@ static const struct row {
 	{ "blank lines", STR("\n  \n\t\v\f\r\n"), "" },
 	{ "named", STR("config domain home\n"), "domain home{}" },
 	{ "named, quoted", STR("config 'domain' \"home\"\n"), "domain home{}" },
-	{ "anonymous", STR("config domain\nconfig x\nconfig domain\n"), "domain @0{}x @0{}domain @1{}" },
+	{ "anonymous", STR("config domain\nconfig x\nconfig domain\n"),
+	  "domain @0{}x @0{}domain @1{}" },
 	{ "anonymous counts named ones", STR("config d n\nconfig d\n"), "d n{}d @1{}" },
 	{ "empty name is anonymous", STR("config domain ''\n"), "domain @0{}" },
 	{ "type of any printable ASCII", STR("config d-o!m.~ n\n"), "d-o!m.~ n{}" },
 	{ "name of digits", STR("config d 0_9\n"), "d 0_9{}" },
-	{ "same name and type merge", STR("config d n\noption a 1\nconfig e m\nconfig d n\noption b 2\n"),
+	{ "same name and type merge",
+	  STR("config d n\noption a 1\nconfig e m\nconfig d n\noption b 2\n"),
 	  "d n{a=1 b=2}e m{}" },
 	{ "no final newline", STR("config d n\noption a 1"), "d n{a=1}" },
 	{ "no final newline, anonymous", STR("config d"), "d @0{}" },
@@ -64,15 +66,18 @@ static const struct row {
 	{ "short keywords", STR("p pkg\nc d n\no a 1\nl b 2\n"), "d n{a=1 b=[2]}" },
 	{ "TAB behind the keyword", STR("config\td n\noption\ta\t1\n"), "d n{a=1}" },
 	{ "package", STR("package foo\nconfig d n\n"), "d n{}" },
-	{ "package of another name", STR("package 'a-b_9'\nconfig d n\npackage x\noption a 1\n"), "d n{a=1}" },
+	{ "package of another name", STR("package 'a-b_9'\nconfig d n\npackage x\noption a 1\n"),
+	  "d n{a=1}" },
 	/* quotes */
 	{ "glued pieces", STR(HEAD "option a 'a'\"b\"c\n"), "a b{a=abc}" },
 	{ "single quotes are literal", STR(HEAD "option a 'x\\n\\'\n"), "a b{a=x\\n\\}" },
 	{ "apostrophe by gluing", STR(HEAD "option a 'it'\\''s'\n"), "a b{a=it's}" },
 	{ "apostrophe in double quotes", STR(HEAD "option a \"it's\"\n"), "a b{a=it's}" },
-	{ "backslash in double quotes", STR(HEAD "option a \"a\\nb\\\"c\\\\d\"\n"), "a b{a=anb\"c\\d}" },
+	{ "backslash in double quotes", STR(HEAD "option a \"a\\nb\\\"c\\\\d\"\n"),
+	  "a b{a=anb\"c\\d}" },
 	{ "backslash in bare text", STR(HEAD "option a a\\b\\ c\\\\\n"), "a b{a=ab c\\}" },
-	{ "lines in single quotes", STR(HEAD "option a 'x\ny\n'\noption c 1\n"), "a b{a=x\ny\n c=1}" },
+	{ "lines in single quotes", STR(HEAD "option a 'x\ny\n'\noption c 1\n"),
+	  "a b{a=x\ny\n c=1}" },
 	{ "lines in double quotes", STR(HEAD "option a \"x\ny\"\n"), "a b{a=x\ny}" },
 	{ "keywords in quotes", STR(HEAD "option a '\noption b 1\n'\n"), "a b{a=\noption b 1\n}" },
 	{ "continuation in bare text", STR(HEAD "option a x\\\ny\n"), "a b{a=xy}" },
@@ -87,31 +92,38 @@ static const struct row {
 	{ "comment behind a value", STR(HEAD "option a 1 # 2\noption c 1# 2\n"), "a b{a=1 c=1}" },
 	{ "comment within a word", STR(HEAD "option a d#e\n"), "a b{a=d}" },
 	{ "comment behind a quote", STR(HEAD "option a 'd'#e\n"), "a b{a=d}" },
-	{ "number sign in quotes", STR(HEAD "option a 'd#e'\noption c \"f#g\"\n"), "a b{a=d#e c=f#g}" },
+	{ "number sign in quotes", STR(HEAD "option a 'd#e'\noption c \"f#g\"\n"),
+	  "a b{a=d#e c=f#g}" },
 	{ "number sign escaped", STR(HEAD "option a d\\#e\n"), "a b{a=d#e}" },
 	/* semicolons */
 	{ "in quotes", STR(HEAD "option a '1;2'\n"), "a b{a=1;2}" },
 	{ "behind a quote", STR(HEAD "option a '1';option c '2'\n"), "a b{a=1 c=2}" },
 	{ "behind a blank", STR(HEAD "option a 1 ; option c 2\n"), "a b{a=1 c=2}" },
-	{ "behind a bare word drops the line", STR(HEAD "option a 1;2\noption c 3\n"), "a b{a=1 c=3}" },
+	{ "behind a bare word drops the line", STR(HEAD "option a 1;2\noption c 3\n"),
+	  "a b{a=1 c=3}" },
 	{ "behind a bare section drops the line", STR("config x y; option a 1\n"), "x y{}" },
-	{ "behind a bare word with an escape", STR(HEAD "option a 1\\2;option c 3\n"), "a b{a=12 c=3}" },
+	{ "behind a bare word with an escape", STR(HEAD "option a 1\\2;option c 3\n"),
+	  "a b{a=12 c=3}" },
 	{ "of a section", STR("config x y ; option a 1\n"), "x y{a=1}" },
 	/* line ends */
 	{ "CRLF", STR("config d n\r\n\toption a 1\r\n\r\n"), "d n{a=1}" },
 	{ "CR in quotes stays", STR(HEAD "option a 'x\r\ny'\r\n"), "a b{a=x\r\ny}" },
 	/* values */
 	{ "missing value does nothing", STR(HEAD "option a\n"), "a b{}" },
-	{ "empty value does nothing", STR(HEAD "option a 1\noption a ''\noption c \"\"\n"), "a b{a=1}" },
-	{ "last value wins, first place", STR(HEAD "option a 1\noption c 2\noption a 3\n"), "a b{a=3 c=2}" },
+	{ "empty value does nothing", STR(HEAD "option a 1\noption a ''\noption c \"\"\n"),
+	  "a b{a=1}" },
+	{ "last value wins, first place", STR(HEAD "option a 1\noption c 2\noption a 3\n"),
+	  "a b{a=3 c=2}" },
 	{ "list", STR(HEAD "list a 1\nlist a 1\nlist a 2\n"), "a b{a=[1|1|2]}" },
-	{ "list items missing and empty", STR(HEAD "list a\nlist a ''\nlist a x\n"), "a b{a=[||x]}" },
+	{ "list items missing and empty", STR(HEAD "list a\nlist a ''\nlist a x\n"),
+	  "a b{a=[||x]}" },
 	{ "option becomes list", STR(HEAD "option a 1\nlist a 2\n"), "a b{a=[1|2]}" },
 	{ "list becomes option", STR(HEAD "list a 1\nlist a 2\noption a 3\n"), "a b{a=3}" },
 	{ "an empty option leaves the list", STR(HEAD "list a 1\noption a ''\n"), "a b{a=[1]}" },
 	/* what uci export prints */
-	{ "export", STR("package doorstep\n\nconfig doorstep 'main'\n\toption enabled '1'\n"
-			"\nconfig domain\n\tlist expose 'a'\n\tlist expose 'it'\\''s'\n\n"),
+	{ "export",
+	  STR("package doorstep\n\nconfig doorstep 'main'\n\toption enabled '1'\n"
+	      "\nconfig domain\n\tlist expose 'a'\n\tlist expose 'it'\\''s'\n\n"),
 	  "doorstep main{enabled=1}domain @0{expose=[a|it's]}" },
 };
 
@@ -135,9 +147,12 @@ static const struct bad_row {
 	{ STR("Config d n\n"), "invalid command", 1, 1 },
 	{ STR("'config' d n\n"), "invalid command", 1, 1 },
 	{ STR("conf d n\n"), "invalid command", 1, 1 },
-	{ STR("\xef\xbb\xbf" "config d n\n"), "invalid command", 1, 1 },
+	{ STR("\xef\xbb\xbf"
+	      "config d n\n"),
+	  "invalid command", 1, 1 },
 	{ STR("option a 1\n"), "option/list command found before the first section", 1, 1 },
-	{ STR("package p\nlist a 1\n"), "option/list command found before the first section", 2, 1 },
+	{ STR("package p\nlist a 1\n"), "option/list command found before the first section", 2,
+	  1 },
 	{ STR("config d n x\n"), "too many arguments", 1, 12 },
 	{ STR(HEAD "option a 1 2\n"), "too many arguments", 2, 12 },
 	{ STR(HEAD "option a \\\n 'v'\n"), "too many arguments", 3, 2 },
@@ -151,8 +166,8 @@ static const struct bad_row {
 	{ STR("config 'd e' n\n"), "invalid character in type field", 1, 8 },
 	{ STR("config d\xc3\xbc n\n"), "invalid character in type field", 1, 8 },
 	{ STR(HEAD "option a-b 1\n"), "invalid character in name field", 2, 8 },
-	{ STR("config d n\nconfig e n\n"), "section of different type overwrites prior section with same name",
-	  2, 10 },
+	{ STR("config d n\nconfig e n\n"),
+	  "section of different type overwrites prior section with same name", 2, 10 },
 	{ STR(HEAD "option a 'x\noption b 1\n"), "EOF with unterminated '", 2, 10 },
 	{ STR(HEAD "option a \"x\\\"\noption b 1\n"), "EOF with unterminated \"", 2, 10 },
 	{ STR(HEAD "option a \"x\\"), "EOF with unterminated \"", 2, 10 },
@@ -165,8 +180,10 @@ static const struct row lenient[] = {
 	{ "bad lines are left out", STR("foo\nconfig d n\noption\noption a 1\nbar x\noption b 2\n"),
 	  "d n{a=1 b=2}" },
 	{ "surplus words are ignored", STR("config d n x\noption a 1 2\n"), "d n{a=1}" },
-	{ "another type takes over", STR("config d n\noption a 1\nconfig e n\noption b 2\n"), "e n{a=1 b=2}" },
-	{ "an open quote swallows the rest", STR("config d n\noption a 'x\noption b 2\n"), "d n{}" },
+	{ "another type takes over", STR("config d n\noption a 1\nconfig e n\noption b 2\n"),
+	  "e n{a=1 b=2}" },
+	{ "an open quote swallows the rest", STR("config d n\noption a 'x\noption b 2\n"),
+	  "d n{}" },
 };
 
 static void expect(struct str text, enum uci_mode mode, const char *want)
@@ -214,7 +231,8 @@ static void refuses_with_place_and_reason(void **state)
 
 		print_message("  %.*s\n", (int)bad[i].text.len, bad[i].text.ptr);
 		arena_init(&arena, BUDGET);
-		assert_int_equal(uci_parse(bad[i].text, UCI_STRICT, &arena, &uci, &fault), ERR_SYNTAX);
+		assert_int_equal(uci_parse(bad[i].text, UCI_STRICT, &arena, &uci, &fault),
+		                 ERR_SYNTAX);
 		assert_string_equal(fault.reason, bad[i].reason);
 		assert_int_equal(fault.place.line, bad[i].line);
 		assert_int_equal(fault.place.column, bad[i].column);
@@ -224,8 +242,9 @@ static void refuses_with_place_and_reason(void **state)
 
 static void knows_where_things_stand(void **state)
 {
-	static const struct str text = STR("package p\nconfig d 'n'\n\toption  one 'x\n y'\n\tlist two a\n"
-					   "\tlist two \"b\"\n");
+	static const struct str text =
+		STR("package p\nconfig d 'n'\n\toption  one 'x\n y'\n\tlist two a\n"
+	            "\tlist two \"b\"\n");
 	struct arena             arena;
 	struct uci               uci;
 	struct uci_fault         fault;
@@ -252,8 +271,8 @@ static void knows_where_things_stand(void **state)
 
 static void every_prefix_stays_within(void **state)
 {
-	static const struct str text =
-		STR("package p\nconfig d 'n' # c\n\toption a \"x\\\n\\\"y\" ; o b\\ \\\nc;d\n\tlist l 'it'\\''s'\r\n");
+	static const struct str text = STR(
+		"package p\nconfig d 'n' # c\n\toption a \"x\\\n\\\"y\" ; o b\\ \\\nc;d\n\tlist l 'it'\\''s'\r\n");
 
 	(void)state;
 	for (size_t n = 0; n <= text.len; n++) {

@@ -16,9 +16,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const files[] = { "cache/data.mdb", "cache/lock.mdb", "cache/data.mdb.damaged",
-					     "cache", "" };
-	char name[128];
+	static const char *const files[] = { "cache/data.mdb", "cache/lock.mdb",
+		                             "cache/data.mdb.damaged", "cache", "" };
+	char                     name[128];
 
 	for (size_t i = 0; the_loop != NULL && i < sizeof(files) / sizeof(files[0]); i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, files[i]);
@@ -129,7 +129,8 @@ static void keys_and_values_have_limits(void **state)
 	assert_int_equal(cache_put(c, STRL("\0x"), value, until), ERR_RANGE);
 	assert_int_equal(cache_put(c, str_span(key, sizeof(key)), value, until), ERR_RANGE);
 	assert_int_equal(cache_put(c, str_span(key, CACHE_KEY_MAX), value, until), ERR_OK);
-	assert_int_equal(cache_put(c, STRL("a"), str_span(large, sizeof(large)), until), ERR_TOO_LARGE);
+	assert_int_equal(cache_put(c, STRL("a"), str_span(large, sizeof(large)), until),
+	                 ERR_TOO_LARGE);
 	assert_int_equal(cache_put(c, STRL("a"), str_span(large, CACHE_VALUE_MAX), until), ERR_OK);
 	assert_int_equal(cache_put(tiny, STRL("a"), str_span(large, 1000), until), ERR_TOO_LARGE);
 	cache_close(c);
@@ -196,7 +197,8 @@ static void large_values_come_back(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(value); i++)
 		value[i] = (char)(i * 7);
-	assert_int_equal(cache_put(c, STRL("a"), str_span(value, sizeof(value)), in_ms(HOUR_MS)), ERR_OK);
+	assert_int_equal(cache_put(c, STRL("a"), str_span(value, sizeof(value)), in_ms(HOUR_MS)),
+	                 ERR_OK);
 	close_now(c);
 	c = open_at(dir, 1 << 20, 0);
 	assert_true(cache_get(c, STRL("a"), room, sizeof(room), &len));

@@ -17,13 +17,14 @@ enum { BYTES = 1 << 20 };
 static char dir[64], path[96], data[128];
 
 /* The linker puts these in front of the library's (see tests/CMakeLists.txt): file systems that refuse. */
-int __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
-int __real_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
+int        __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
+int        __real_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
 static int open_fails_with;
 
 int __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode)
 {
-	return open_fails_with != 0 ? open_fails_with : __real_mdb_env_open(env, where, flags, mode);
+	return open_fails_with != 0 ? open_fails_with
+				    : __real_mdb_env_open(env, where, flags, mode);
 }
 
 static int setup(void **state)
@@ -40,9 +41,13 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const files[] = { "state/cache/data.mdb", "state/cache/lock.mdb",
-					     "state/cache/data.mdb.damaged", "state/cache", "state", "" };
-	char name[160];
+	static const char *const files[] = { "state/cache/data.mdb",
+		                             "state/cache/lock.mdb",
+		                             "state/cache/data.mdb.damaged",
+		                             "state/cache",
+		                             "state",
+		                             "" };
+	char                     name[160];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -315,7 +320,8 @@ static void every_truncation_is_survived(void **state)
 	(void)state;
 	fill();
 	assert_int_equal(stat(data, &st), 0);
-	for (off_t size = st.st_size - 1; size >= 0; size = size > 9000 ? size - 4096 : size - 1024) {
+	for (off_t size = st.st_size - 1; size >= 0;
+	     size = size > 9000 ? size - 4096 : size - 1024) {
 		assert_int_equal(truncate(data, size), 0);
 		assert_int_equal(open_schema(&e, 1, &notice), ERR_OK);
 		assert_non_null(strstr(notice.text, "moved aside"));
