@@ -128,3 +128,33 @@ enum err config_load(const struct config_source *source, struct settings **out,
 	free(text);
 	return e;
 }
+
+/* The index of the path that occurs in text, or count. */
+static size_t find_path(const char *const *paths, size_t count, const char *text)
+{
+	size_t i = 0;
+
+	while (i < count && strstr(text, paths[i]) == NULL)
+		i++;
+	return i;
+}
+
+const char *config_credential_place(const struct settings *s, const struct domain_settings *d,
+                                    const char *fault, char out[CONFIG_PLACE_MAX])
+{
+	const struct config         *c = (const struct config *)s;
+	const struct config_section *section =
+		config_find(&c->document, SECTION_DOMAIN, d->section);
+	size_t           certificate = find_path(d->certificates, d->certificate_count, fault);
+	size_t           key = find_path(d->keys, d->key_count, fault);
+	struct uci_place place;
+
+	if (certificate < d->certificate_count)
+		place = config_place(section, "certificate", certificate);
+	else if (key < d->key_count)
+		place = config_place(section, "key", key);
+	else
+		place = config_place(section, "server_name", 0);
+	snprintf(out, CONFIG_PLACE_MAX, ":%u:%u", place.line, place.column);
+	return out;
+}

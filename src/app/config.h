@@ -45,6 +45,14 @@ enum err config_load(const struct config_source *source, struct settings **out,
 enum err config_read(const struct config_source *source, struct str text, struct settings **out,
                      struct config_report *report);
 
+/*
+ * Where a domain's certificate or key that is named in `fault` was configured, else the domain:
+ * ":LINE:COLUMN". Settings must be of config_load() or config_read(). Returns out.
+ */
+enum { CONFIG_PLACE_MAX = 32 };
+const char *config_credential_place(const struct settings *s, const struct domain_settings *d,
+                                    const char *fault, char out[CONFIG_PLACE_MAX]);
+
 /* The file's text, malloc'ed; at most CONFIG_FILE_MAX bytes. ERR_IO with report->error. */
 enum { CONFIG_FILE_MAX = 256 * 1024 };
 enum err config_read_file(const char *path, char **text, size_t *len, struct config_report *report);

@@ -37,7 +37,7 @@ static enum err out_of_memory(const struct config_document *d)
 	return ERR_NOMEM;
 }
 
-static struct uci_place place_of(const struct config_section *s, const char *option, size_t n)
+struct uci_place config_place(const struct config_section *s, const char *option, size_t n)
 {
 	const struct uci_option *o;
 	const struct uci_value  *v;
@@ -58,8 +58,8 @@ enum err config_refuse(const struct config_document *d, const struct config_sect
 	va_list args;
 
 	va_start(args, format);
-	report_line(d, place_of(s, option, n), d->report->error, sizeof(d->report->error), format,
-	            args);
+	report_line(d, config_place(s, option, n), d->report->error, sizeof(d->report->error),
+	            format, args);
 	va_end(args);
 	return ERR_CONFIG;
 }
@@ -74,7 +74,7 @@ void config_warn(const struct config_document *d, const struct config_section *s
 	if (left < 512)
 		return;
 	va_start(args, format);
-	report_line(d, place_of(s, option, n), at + used, left - 1, format, args);
+	report_line(d, config_place(s, option, n), at + used, left - 1, format, args);
 	va_end(args);
 	strcat(at + used, "\n"); /* one byte was kept for it */
 }

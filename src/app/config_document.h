@@ -49,10 +49,10 @@ static inline const struct main_options *config_main(const struct config_documen
 /* Is the option in the file (not a default)? */
 bool config_is_set(const struct config_section *s, const char *option);
 
-/*
- * Diagnostics. The place is that of the option's n-th value, of the section when option is NULL or not
- * in the file, or none. Return ERR_CONFIG.
- */
+/* Of the option's n-th value; of the section when option is NULL or not in the file; or line 0. */
+struct uci_place config_place(const struct config_section *s, const char *option, size_t n);
+
+/* Diagnostics at such a place. config_refuse returns ERR_CONFIG. */
 #if defined(__GNUC__)
 #define CONFIG_FORMAT(f, a) __attribute__((format(printf, f, a)))
 #else
