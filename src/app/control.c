@@ -17,7 +17,7 @@ struct control {
 	struct listener     *listener;
 	control_settings_fn *settings;
 	void                *arg;
-	msec                 opened_at;
+	msec                 started_at;
 	struct link          clients;
 	size_t               client_count;
 };
@@ -54,7 +54,7 @@ static enum err answer_status(const struct control *c, struct buf *out)
 	const struct status_source source = {
 		.version = version_text(),
 		.pid = (uint64_t)getpid(),
-		.uptime_ms = loop_now(c->loop) - c->opened_at,
+		.uptime_ms = loop_now(c->loop) - c->started_at,
 		.settings = c->settings(c->arg),
 	};
 
@@ -188,8 +188,8 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 		listener_pause(c->listener);
 }
 
-enum err control_open(struct loop *l, const char *path, control_settings_fn *settings, void *arg,
-                      struct control **out)
+enum err control_open(struct loop *l, const char *path, msec started_at,
+                      control_settings_fn *settings, void *arg, struct control **out)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	struct endpoint at = { .path = "" };
@@ -198,7 +198,7 @@ enum err control_open(struct loop *l, const char *path, control_settings_fn *set
 	if (c == NULL)
 		return ERR_NOMEM;
 	*c = (struct control){
-		.loop = l, .settings = settings, .arg = arg, .opened_at = loop_now(l)
+		.loop = l, .settings = settings, .arg = arg, .started_at = started_at
 	};
 	list_init(&c->clients);
 	e = str_copy(str_of(path), at.path, sizeof(at.path)) ? ERR_OK : ERR_RANGE;

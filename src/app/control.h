@@ -25,9 +25,12 @@ typedef const struct settings *control_settings_fn(void *arg);
 
 struct control;
 
-/* Errors of listener_open(); errno is set. path is copied. */
-enum err    control_open(struct loop *l, const char *path, control_settings_fn *settings, void *arg,
-                         struct control **out);
+/*
+ * Errors of listener_open(); errno is set. path is copied.
+ *   started_at  when the process began, on the loop's clock: for the uptime
+ */
+enum err    control_open(struct loop *l, const char *path, msec started_at,
+                         control_settings_fn *settings, void *arg, struct control **out);
 const char *control_path(const struct control *c);
 void        control_close(struct control *c); /* NULL is fine; the clients are let go too */
 

@@ -24,6 +24,7 @@ struct serve {
 	struct config_source source;
 	struct loop         *loop;
 	struct house        *house;
+	msec                 started_at;
 	struct control      *control; /* NULL: the settings name none */
 	struct deadline      watch, farewell;
 	uint64_t             files_stamp; /* of certificates and keys as they were loaded */
@@ -122,7 +123,7 @@ static enum err follow_control(struct serve *sv, const char *path)
 	if (sv->control != NULL && path != NULL && strcmp(control_path(sv->control), path) == 0)
 		return ERR_OK;
 	if (path != NULL)
-		e = control_open(sv->loop, path, settings_in_force, sv, &fresh);
+		e = control_open(sv->loop, path, sv->started_at, settings_in_force, sv, &fresh);
 	if (e != ERR_OK) {
 		log_say(LOG_ERROR, "serve.control", "control socket %s: %s", path, strerror(errno));
 		return e;
@@ -217,6 +218,7 @@ static enum err run(struct serve *sv, struct settings *s)
 	struct loop_signals signals = { on_terminate, on_reload, sv };
 	enum err            e;
 
+	sv->started_at = loop_now(sv->loop);
 	sv->files_stamp = files_stamp(s);
 	e = loop_watch_signals(sv->loop, &signals);
 	if (e == ERR_OK)

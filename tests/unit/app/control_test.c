@@ -38,7 +38,8 @@ static int setup(void **state)
 		return 1;
 	snprintf(path, sizeof(path), "%s/control", dir);
 	memset(&metrics, 0, sizeof(metrics));
-	return control_open(the_loop, path, get_settings, NULL, &control) != ERR_OK;
+	return control_open(the_loop, path, loop_now(the_loop), get_settings, NULL, &control) !=
+		ERR_OK;
 }
 
 static int teardown(void **state)
@@ -288,7 +289,9 @@ static void a_taken_path_is_refused(void **state)
 	struct control *second = NULL;
 
 	(void)state;
-	assert_int_equal(control_open(the_loop, path, get_settings, NULL, &second), ERR_EXISTS);
+	assert_int_equal(
+		control_open(the_loop, path, loop_now(the_loop), get_settings, NULL, &second),
+		ERR_EXISTS);
 	assert_null(second);
 }
 
