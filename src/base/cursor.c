@@ -31,20 +31,50 @@ static void write_u_escape(struct writer *w, unsigned char c)
 }
 
 /* Bytes above 0x7e are written as escapes of their Latin-1 value: always valid JSON, never a guess. */
+/* Bytes of the UTF-8 sequence in front (RFC 3629, section 4), 0 if there is none. */
+static size_t utf8_sequence(struct str s)
+{
+	static const struct {
+		unsigned char first, last, second_min, second_max, len;
+	} rows[] = {
+		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+		{ 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+	const unsigned char *b = (const unsigned char *)s.ptr;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (b[0] < rows[i].first || b[0] > rows[i].last)
+			continue;
+		if (s.len < rows[i].len || b[1] < rows[i].second_min || b[1] > rows[i].second_max)
+			return 0;
+		for (size_t k = 2; k < rows[i].len; k++)
+			if ((b[k] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].len;
+	}
+	return 0;
+}
+
 void write_json_string(struct writer *w, struct str s)
 {
 	write_char(w, '"');
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.ptr[i];
+	while (s.len > 0) {
+		unsigned char c = (unsigned char)s.ptr[0];
+		size_t        n = c < 0x80 ? 0 : utf8_sequence(s);
 
 		if (c == '"' || c == '\\') {
 			write_char(w, '\\');
 			write_char(w, (char)c);
+		} else if (n > 0) {
+			write_bytes(w, s.ptr, n);
 		} else if (c < 0x20 || c > 0x7e) {
 			write_u_escape(w, c);
 		} else {
 			write_char(w, (char)c);
 		}
+		s = str_from(s, n > 0 ? n : 1);
 	}
 	write_char(w, '"');
 }
