@@ -10,7 +10,8 @@
 #include "loop/interfaces.h"
 #include "role/resolver.h"
 
-enum { OWN_MAX = 64, QUERIES_MAX = 16, LOOKUP_MS = 20 * 1000, OUTPUT_MAX = 32 * 1024 };
+enum { OWN_MAX = 64, QUERIES_MAX = 16, LOOKUP_MS = 20 * 1000, OUTPUT_MAX = 32 * 1024,
+       NAME_SHOWN_MAX = 1000 };
 
 static const char default_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -29,6 +30,18 @@ struct resolving {
 };
 
 /* ---- printing ---- */
+
+static struct str shown_name(const struct resolving *rs)
+{
+	return str_head(str_of(rs->name), NAME_SHOWN_MAX);
+}
+
+/* Whatever was typed or pasted: nothing that a terminal would obey. */
+static void write_printable(struct writer *w, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		write_char(w, s.ptr[i] > 0x1f && s.ptr[i] < 0x7f ? s.ptr[i] : '?');
+}
 
 static void json_member(struct writer *w, const char *key, struct str value, bool known)
 {
@@ -75,7 +88,7 @@ static void write_json(struct writer *w, const struct resolving *rs, const struc
 	bool                     ok = r->error == ERR_OK;
 
 	write_char(w, '{');
-	json_member(w, "server_name", str_of(rs->name), true);
+	json_member(w, "server_name", shown_name(rs), true);
 	write_text(w, ",\"steps\":[");
 	for (size_t i = 0; i < run->step_count; i++)
 		json_step(w, run, i);
@@ -135,7 +148,7 @@ static void write_result(struct writer *w, const struct resolving *rs, const str
 
 static void write_lines(struct writer *w, const struct resolving *rs, const struct resolve *run)
 {
-	write_text(w, rs->name);
+	write_printable(w, shown_name(rs));
 	write_char(w, '\n');
 	for (size_t i = 0; i < run->step_count; i++)
 		write_step(w, run, i);
@@ -165,24 +178,30 @@ static void on_lookup(void *arg, const struct resolve *run)
 
 /* ---- course ---- */
 
-static enum err open_tls(struct resolving *rs)
+static bool complain(const char *what)
 {
-	struct tls_fault fault = { "" };
-	const char      *ca = rs->settings != NULL && rs->settings->ca_file != NULL ?
-				      rs->settings->ca_file : default_ca_file;
-	enum err         e = tls_client_load(rs->loop, ca, 0, &rs->tls, &fault);
-
-	if (e != ERR_OK)
-		fprintf(stderr, "doorstep resolve: %s; .well-known cannot be fetched\n", fault.text);
-	return e;
+	fprintf(stderr, "doorstep resolve: %s\n", what);
+	return false;
 }
 
-static enum err open_resolver(struct resolving *rs)
+/* Without the system's authorities many names can be resolved all the same; a ca_file of one's own is meant. */
+static bool open_tls(struct resolving *rs)
+{
+	struct tls_fault fault = { "" };
+	const char      *ca = rs->settings == NULL ? default_ca_file : rs->settings->ca_file;
+
+	if (tls_client_load(rs->loop, ca, 0, &rs->tls, &fault) == ERR_OK)
+		return true;
+	fprintf(stderr, "doorstep resolve: %s; .well-known cannot be fetched\n", fault.text);
+	rs->tls = NULL;
+	return strcmp(ca, default_ca_file) == 0;
+}
+
+static bool open_resolver(struct resolving *rs)
 {
 	const struct settings  *s = rs->settings;
 	struct resolver_options o = { .loop = rs->loop, .policy = &rs->policy, .names_max = 1,
 				      .deadline_ms = LOOKUP_MS };
-	enum err                e;
 
 	rs->policy.own = rs->own;
 	rs->policy.own_count = interfaces_addresses(rs->own, OWN_MAX);
@@ -190,12 +209,14 @@ static enum err open_resolver(struct resolving *rs)
 		rs->policy.allow = s->allow_ranges;
 		rs->policy.allow_count = s->allow_range_count;
 	}
-	e = dns_new(rs->loop, s != NULL && s->has_dns ? &s->dns : NULL, QUERIES_MAX, &rs->dns);
-	if (e == ERR_OK)
-		e = open_tls(rs);
+	if (dns_new(rs->loop, s != NULL && s->has_dns ? &s->dns : NULL, QUERIES_MAX, &rs->dns) !=
+	    ERR_OK)
+		return complain("the resolver configuration of this system cannot be read");
+	if (!open_tls(rs))
+		return false;
 	o.dns = rs->dns;
 	o.tls = rs->tls;
-	return e == ERR_OK ? resolver_new(&o, &rs->resolver) : e;
+	return resolver_new(&o, &rs->resolver) == ERR_OK || complain("no memory");
 }
 
 /* Too long to be asked for: the machine itself says so. */
@@ -209,23 +230,24 @@ static void refuse(struct resolving *rs)
 	on_lookup(rs, &machine);
 }
 
+static void look_up(struct resolving *rs)
+{
+	if (strlen(rs->name) > SERVER_NAME_TEXT_MAX)
+		refuse(rs);
+	else if (lookup_start(&rs->lookup, rs->resolver, str_of(rs->name), RESOLVE_FOR_FEDERATION,
+			      on_lookup, rs) != ERR_OK)
+		complain("no memory");
+	else
+		loop_run(rs->loop);
+}
+
 static void run(struct resolving *rs)
 {
-	enum err e;
-
 	rs->loop = loop_new();
 	if (rs->loop == NULL)
 		return;
-	e = open_resolver(rs);
-	if (e == ERR_OK && strlen(rs->name) > SERVER_NAME_TEXT_MAX)
-		refuse(rs);
-	else if (e == ERR_OK)
-		e = lookup_start(&rs->lookup, rs->resolver, str_of(rs->name), RESOLVE_FOR_FEDERATION,
-				 on_lookup, rs);
-	if (rs->lookup != NULL)
-		loop_run(rs->loop);
-	else if (e != ERR_OK)
-		fprintf(stderr, "doorstep resolve: %s: %s\n", rs->name, err_slug(e));
+	if (open_resolver(rs))
+		look_up(rs);
 	lookup_cancel(&rs->lookup);
 	resolver_free(rs->resolver);
 	if (rs->tls != NULL)

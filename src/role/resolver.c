@@ -445,7 +445,7 @@ static void run_ask_well_known(void *arg)
 	struct run *r = arg;
 
 	if (r->rv->o.tls == NULL)
-		run_error(r, ERR_TLS, "no certificate authorities");
+		run_error(r, ERR_CONFIG, "no certificate authorities");
 	else if (r->machine.question.kind != HOST_DNS)
 		run_fetch_literal(r);
 	else
