@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "store/place.h"
+
 enum { PATH_MAX_BYTES = 1024 };
 
 struct env {
@@ -18,6 +20,7 @@ struct env {
 	MDB_dbi  dbi;
 	size_t   page, map_bytes;
 	uint32_t schema;
+	bool     durable;
 };
 
 static char         schema_key[] = "\0schema";
@@ -53,6 +56,11 @@ static enum err err_of(int rc)
 	case EINVAL: /* a shared writable mapping on JFFS2 and the like */
 	case ENODEV:
 		return ERR_UNSUPPORTED;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+		return ERR_SYNTAX; /* what is there makes no sense */
 	case EACCES:
 	case EPERM:
 	case EROFS:
@@ -127,15 +135,19 @@ static const char *damage_of(int fd)
 }
 
 /* Out of the way, but kept for whoever wants to know; an earlier one is replaced. */
-static bool move_aside(const char *path)
+static bool move_aside(const char *path, bool durable)
 {
 	char to[PATH_MAX_BYTES + 16];
 
 	snprintf(to, sizeof(to), "%s.damaged", path);
+	for (unsigned n = 2; durable && n < 100 && access(to, F_OK) == 0; n++)
+		snprintf(to, sizeof(to), "%s.damaged.%u", path, n);
+	if (durable)
+		return rename(path, to) == 0 && place_sync_parent(path) == ERR_OK;
 	return rename(path, to) == 0 || unlink(path) == 0;
 }
 
-static enum err look(const char *data, struct env_notice *notice)
+static enum err look(const char *data, bool durable, struct env_notice *notice)
 {
 	int         fd = open(data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	const char *damage;
@@ -146,7 +158,7 @@ static enum err look(const char *data, struct env_notice *notice)
 	close(fd);
 	if (damage == NULL)
 		return ERR_OK;
-	if (!move_aside(data)) {
+	if (!move_aside(data, durable)) {
 		say(notice, "%s %s and cannot be moved aside: %s", data, damage, strerror(errno));
 		return ERR_IO;
 	}
@@ -198,6 +210,7 @@ static size_t fit_to_disk(const char *path, const char *data, size_t wanted, siz
 static enum err start(struct env *e, const char *path)
 {
 	MDB_txn *txn = NULL;
+	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (e->durable ? 0 : MDB_NOMETASYNC);
 	int      rc = mdb_env_create(&e->mdb);
 
 	if (rc == 0)
@@ -205,7 +218,7 @@ static enum err start(struct env *e, const char *path)
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(e->mdb, 16);
 	if (rc == 0)
-		rc = mdb_env_open(e->mdb, path, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC, 0600);
+		rc = mdb_env_open(e->mdb, path, flags, 0600);
 	if (rc == 0)
 		rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
 	if (rc == 0)
@@ -260,7 +273,7 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 	if (err == ERR_NOT_FOUND)
 		return put_schema(e);
 	if (err != ERR_OK || len != sizeof(bytes))
-		return ERR_IO;
+		return err == ERR_OK ? ERR_SYNTAX : err;
 	found = schema_of(bytes);
 	if (found == o->schema)
 		return ERR_OK;
@@ -281,7 +294,8 @@ static enum err start_afresh(struct env *e, const struct env_options *o, const c
 	enum err err;
 
 	stop(e);
-	if (why != ERR_IO || access(data, F_OK) != 0 || !move_aside(data))
+	if ((why != ERR_SYNTAX && (why != ERR_IO || e->durable)) || access(data, F_OK) != 0 ||
+	    !move_aside(data, e->durable))
 		return why;
 	say(notice, "%s cannot be used (%s): moved aside, starting empty", data, err_slug(why));
 	err = start(e, o->path);
@@ -299,6 +313,20 @@ static void explain(const struct env_options *o, enum err err, struct env_notice
 		say(notice, "%s cannot be opened: %s", o->path, err_slug(err));
 }
 
+/* LMDB flushes neither the first pages of a new file nor its name. */
+static enum err settle_down(const char *path, const char *data, struct env_notice *notice)
+{
+	enum err err = place_sync_file(data);
+
+	if (err == ERR_OK)
+		err = place_sync_directory(path);
+	if (err == ERR_OK)
+		err = place_sync_parent(path);
+	if (err != ERR_OK)
+		say(notice, "%s cannot be flushed: %s", path, strerror(errno));
+	return err;
+}
+
 static enum err open_in(struct env *e, const struct env_options *o, struct env_notice *notice)
 {
 	char     data[PATH_MAX_BYTES];
@@ -307,7 +335,7 @@ static enum err open_in(struct env *e, const struct env_options *o, struct env_n
 	if (err != ERR_OK)
 		return err;
 	snprintf(data, sizeof(data), "%s/data.mdb", o->path);
-	err = look(data, notice);
+	err = look(data, o->durable, notice);
 	if (err != ERR_OK)
 		return err;
 	e->map_bytes = fit_to_disk(o->path, data, o->bytes, e->page);
@@ -318,7 +346,9 @@ static enum err open_in(struct env *e, const struct env_options *o, struct env_n
 	err = start(e, o->path);
 	if (err == ERR_OK)
 		err = check_schema(e, o, notice);
-	return err == ERR_OK ? ERR_OK : start_afresh(e, o, data, err, notice);
+	if (err != ERR_OK)
+		err = start_afresh(e, o, data, err, notice);
+	return err == ERR_OK && o->durable ? settle_down(o->path, data, notice) : err;
 }
 
 enum err env_open(const struct env_options *o, struct env **out, struct env_notice *notice)
@@ -330,6 +360,7 @@ enum err env_open(const struct env_options *o, struct env **out, struct env_noti
 	notice->text[0] = '\0';
 	if (e != NULL) {
 		e->schema = o->schema;
+		e->durable = o->durable;
 		e->page = page > 0 ? (size_t)page : 4096;
 		err = open_in(e, o, notice);
 	}
@@ -503,9 +534,13 @@ enum err env_apply(struct env *e, const struct env_change *changes, size_t count
 {
 	enum err err = has_room(e, changes, count);
 
-	if (err != ERR_OK)
-		return err;
-	err = apply(e, changes, count);
+	return err == ERR_OK ? env_apply_settling(e, changes, count) : err;
+}
+
+enum err env_apply_settling(struct env *e, const struct env_change *changes, size_t count)
+{
+	enum err err = apply(e, changes, count);
+
 	if (err != ERR_LIMIT)
 		return err;
 	/* pages that the latest commit set free can be used after one more: so make one */

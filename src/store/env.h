@@ -10,8 +10,9 @@
  *
  * Commits are ordered (data flushed, then the new root), without waiting for the root to reach the
  * disk (MDB_NOMETASYNC): a power cut may lose the last group, never the file. That is right
- * for what can be fetched again and wrong for a queue. A file of MDB_NOSYNC would cost no flush,
- * but after a power cut it can be torn in a way that the look beforehand cannot see.
+ * for what can be fetched again. What cannot is opened as `durable`, with LMDB's default flags: what was
+ * applied has reached the disk. A file of MDB_NOSYNC would cost no flush, but after a power cut
+ * it can be torn in a way that the look beforehand cannot see.
  *
  * LMDB cannot open for writing on JFFS2 (no shared writable mappings): ERR_UNSUPPORTED.
  */
@@ -36,6 +37,7 @@ struct env_options {
 	const char *path; /* directory of its own; made (mode 0700) when absent, its parent too */
 	size_t bytes; /* address space and most the file can grow to; less when the disk is full */
 	uint32_t schema; /* of what the caller stores; above 0 */
+	bool durable;    /* what is in it exists nowhere else: see above */
 };
 
 /* Something went wrong, or was put right, in one sentence. */
@@ -47,6 +49,10 @@ struct env_notice {
  * ERR_OK also when a damaged file was moved aside (*.damaged) or one of an older schema was emptied:
  * then notice says so. ERR_UNSUPPORTED: the file system cannot do it, or the file is of a newer
  * schema (and left alone). ERR_LIMIT: no space. ERR_DENIED, ERR_IO, ERR_NOMEM. notice says why.
+ *
+ * A durable one is on the disk, with its directories, when this returns; one of another schema, newer or
+ * older, is left alone (ERR_UNSUPPORTED); only one that is certainly damaged is moved aside, and
+ * never over one that was moved before.
  */
 enum err env_open(const struct env_options *o, struct env **out, struct env_notice *notice);
 void     env_close(struct env *e); /* NULL is fine */
@@ -61,10 +67,13 @@ struct env_change {
 };
 
 /*
- * All or nothing, on its way to the disk when it returns. ERR_LIMIT: four fifths of the file are in
- * use (deleting goes on to work: it needs room too), or the disk is full. ERR_IO.
+ * All or nothing, on its way to the disk (durable: on it) when it returns. ERR_LIMIT: four fifths of
+ * the file are in use (deleting goes on to work: it needs room too), or the disk is full. ERR_IO.
  */
 enum err env_apply(struct env *e, const struct env_change *changes, size_t count);
+
+/* ditto, but for what makes room: the last fifth may be used. */
+enum err env_apply_settling(struct env *e, const struct env_change *changes, size_t count);
 
 /* Everything goes. */
 enum err env_empty(struct env *e);

@@ -27,7 +27,7 @@ STANDARD = set("""
     dirent.h fcntl.h glob.h grp.h netdb.h poll.h pwd.h strings.h syslog.h unistd.h arpa/inet.h
     net/if.h netinet/in.h netinet/tcp.h sys/file.h sys/mman.h sys/resource.h sys/select.h
     sys/socket.h sys/stat.h sys/statvfs.h sys/time.h sys/types.h sys/uio.h sys/un.h sys/wait.h
-    arpa/nameser.h resolv.h sys/prctl.h sys/random.h sys/sysinfo.h sys/syscall.h malloc.h
+    arpa/nameser.h resolv.h sys/prctl.h sys/random.h sys/sysinfo.h sys/syscall.h sys/vfs.h malloc.h
 """.split())
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

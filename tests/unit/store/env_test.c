@@ -59,7 +59,7 @@ static int teardown(void **state)
 
 static enum err open_schema(struct env **e, uint32_t schema, struct env_notice *notice)
 {
-	struct env_options o = { path, BYTES, schema };
+	struct env_options o = { path, BYTES, schema, false };
 
 	*e = NULL;
 	return env_open(&o, e, notice);
@@ -422,7 +422,7 @@ static void full_disk_is_said(void **state)
 
 static void impossible_places_are_said(void **state)
 {
-	struct env_options o = { "/proc/nowhere/cache", BYTES, 1 };
+	struct env_options o = { "/proc/nowhere/cache", BYTES, 1, false };
 	struct env_notice  notice;
 	struct env        *e;
 
