@@ -52,7 +52,7 @@ struct http_conn {
 	bool                 cut;         /* close without farewell */
 	unsigned             served;
 	size_t               lingered;
-	size_t               linger_room; /* of the stream when the deadline was set */
+	size_t               linger_unsent; /* of the answer, when the deadline was set */
 	struct stream       *stream;
 	struct address       peer;
 	void                *context;
@@ -119,7 +119,7 @@ static void conn_flush(struct http_conn *c)
 {
 	if (buf_len(&c->out) == 0)
 		return;
-	if (stream_write(c->stream, buf_str(&c->out)) != ERR_OK)
+	if (!c->cut && stream_write(c->stream, buf_str(&c->out)) != ERR_OK)
 		c->cut = true;
 	buf_take(&c->out, buf_len(&c->out));
 }
@@ -156,10 +156,10 @@ enum err http_server_take(struct http_server *s, struct stream *st, const struct
 
 /* ---- reading heads ---- */
 
-/* Little or nothing of the answer waits in our own queue; the kernel sends its part after close. */
+/* Nothing of the answers waits in our own queue; the kernel sends its part after close. */
 static bool is_sent(const struct http_conn *c)
 {
-	return stream_room(c->stream) >= STREAM_TX_MAX / 4 * 3;
+	return stream_unsent(c->stream) == 0;
 }
 
 static void conn_linger(struct http_conn *c)
@@ -173,8 +173,18 @@ static void conn_linger(struct http_conn *c)
 	stream_shutdown(c->stream);
 	conn_set_state(c, CONN_LINGER);
 	c->lingered = 0;
-	c->linger_room = stream_room(c->stream);
+	c->linger_unsent = stream_unsent(c->stream);
 	deadline_in(&c->deadline, is_sent(c) ? LINGER_MS : c->server->options.write_idle_ms);
+}
+
+/* No further request: closes, when the peer has had the answers to the earlier ones. */
+static void conn_leave(struct http_conn *c)
+{
+	request_free(c);
+	if (is_sent(c))
+		conn_set_state(c, CONN_CLOSED);
+	else
+		conn_linger(c);
 }
 
 /* An answer of the connection itself, to what never became a request. */
@@ -232,6 +242,36 @@ static enum err request_read(struct http_request *r, struct str bytes)
 	return h1_head_view(&r->parser, own, HTTP_OTHER, fields, &r->head);
 }
 
+static void request_break(struct http_request *r, enum err e)
+{
+	if (r->broken != ERR_OK)
+		return;
+	r->broken = e;
+	soon_call(&r->conn->soon); /* the handler hears of it from the loop */
+}
+
+/*
+ * What the end of the peer's side means for the request. Without its body it is none; with it, the peer
+ * may still want the answer, but not for long unless it comes.
+ */
+static void request_note_end(struct http_request *r)
+{
+	struct http_conn *c = r->conn;
+	enum err          end = stream_ended(c->stream);
+
+	if (end == ERR_OK)
+		return;
+	c->close_after = true;
+	if (end != ERR_EOF)
+		request_break(r, end);
+	else if (r->begun)
+		return;
+	else if (!r->body_done && stream_peek(c->stream).len == 0)
+		request_break(r, ERR_TRUNCATED);
+	else if (r->body_done && !deadline_is_set(&c->deadline))
+		deadline_in(&c->deadline, HALF_CLOSE_MS);
+}
+
 static void conn_dispatch(struct http_conn *c)
 {
 	struct http_request *r = c->request;
@@ -247,6 +287,7 @@ static void conn_dispatch(struct http_conn *c)
 	c->close_after = !r->head.keep_alive || s->draining || c->served >= s->options.requests_max;
 	conn_set_state(c, CONN_REQUEST);
 	deadline_clear(&c->deadline);
+	request_note_end(r);
 	s->handler.request(s->handler.arg, r);
 }
 
@@ -289,28 +330,11 @@ static bool conn_read_head(struct http_conn *c)
 
 /* ---- the request while the handler has it ---- */
 
-static void request_break(struct http_request *r, enum err e)
-{
-	if (r->broken != ERR_OK)
-		return;
-	r->broken = e;
-	soon_call(&r->conn->soon); /* the handler hears of it from the loop */
-}
-
 static void conn_watch_request(struct http_conn *c)
 {
 	struct http_request *r = c->request;
-	enum err             end = stream_ended(c->stream);
 
-	if (end != ERR_OK && end != ERR_EOF)
-		request_break(r, end);
-	if (end == ERR_EOF) {
-		c->close_after = true;
-		if (!r->body_done && stream_peek(c->stream).len == 0)
-			request_break(r, ERR_TRUNCATED);
-		else if (r->body_done && !deadline_is_set(&c->deadline))
-			deadline_in(&c->deadline, HALF_CLOSE_MS);
-	}
+	request_note_end(r);
 	if (r->blocked && stream_room(c->stream) > 0) {
 		r->blocked = false;
 		deadline_clear(&c->deadline);
@@ -321,41 +345,57 @@ static void conn_watch_request(struct http_conn *c)
 static void conn_discard(struct http_conn *c)
 {
 	struct str bytes;
+	enum err   end;
 
-	while ((bytes = stream_peek(c->stream)).len > 0) {
+	while (c->lingered <= LINGER_BYTES && (bytes = stream_peek(c->stream)).len > 0) {
 		c->lingered += bytes.len;
 		stream_consume(c->stream, bytes.len);
 	}
-	if (c->lingered > LINGER_BYTES)
+	end = stream_ended(c->stream);
+	if (end != ERR_OK && end != ERR_EOF)
 		conn_set_state(c, CONN_CLOSED);
-	else if (stream_ended(c->stream) == ERR_EOF ? is_sent(c) : stream_ended(c->stream) != ERR_OK)
+	else if (is_sent(c) && (end == ERR_EOF || c->lingered > LINGER_BYTES))
 		conn_set_state(c, CONN_CLOSED);
+	else if (is_sent(c) && c->linger_unsent > 0) {
+		c->linger_unsent = 0;
+		deadline_in(&c->deadline, LINGER_MS);
+	}
 }
 
 /* A slow reader keeps his time as long as he reads. */
 static void conn_linger_expired(struct http_conn *c)
 {
-	size_t room = stream_room(c->stream);
+	size_t unsent = stream_unsent(c->stream);
 
-	if (is_sent(c) || room <= c->linger_room) {
+	if (unsent == 0 || unsent >= c->linger_unsent) {
 		conn_set_state(c, CONN_CLOSED);
 		return;
 	}
-	c->linger_room = room;
+	c->linger_unsent = unsent;
 	deadline_in(&c->deadline, c->server->options.write_idle_ms);
 }
 
+static bool is_listening(const struct http_conn *c)
+{
+	return c->state == CONN_IDLE || c->state == CONN_HEAD;
+}
+
+/* Answers that nobody reads must not pile up: without room for one, no further request is taken. */
 static void conn_read(struct http_conn *c)
 {
 	unsigned burst = 0;
 
-	while ((c->state == CONN_IDLE || c->state == CONN_HEAD) && conn_read_head(c))
+	while (is_listening(c) && stream_room(c->stream) > 0 && conn_read_head(c))
 		if (++burst == CONN_BURST) {
 			soon_call(&c->soon);
 			return;
 		}
-	if ((c->state == CONN_IDLE || c->state == CONN_HEAD) && stream_ended(c->stream) != ERR_OK)
-		conn_set_state(c, CONN_CLOSED);
+	if (!is_listening(c) || stream_ended(c->stream) == ERR_OK)
+		return;
+	if (stream_ended(c->stream) == ERR_EOF && stream_room(c->stream) == 0 &&
+	    stream_peek(c->stream).len > 0)
+		return; /* requests wait for room */
+	conn_leave(c);
 }
 
 /* The one place that frees: runs on wake of the stream, from soon, and after deadlines. */
@@ -375,11 +415,11 @@ static void conn_pump(void *arg)
 			conn_read(c);
 		break;
 	case CONN_LINGER:
-		conn_discard(c);
-		break;
 	case CONN_CLOSED:
 		break;
 	}
+	if (c->state == CONN_LINGER) /* what has come already wakes nobody */
+		conn_discard(c);
 	c->in_pump = false;
 	if (c->state == CONN_CLOSED)
 		conn_free(c);
@@ -391,7 +431,7 @@ static void on_deadline(void *arg)
 
 	switch (c->state) {
 	case CONN_IDLE:
-		conn_set_state(c, CONN_CLOSED);
+		conn_leave(c);
 		break;
 	case CONN_LINGER:
 		conn_linger_expired(c);
@@ -478,6 +518,21 @@ static void request_wait_for_body(struct http_request *r)
 	r->want_body = true;
 	if (!r->blocked)
 		deadline_in(&r->conn->deadline, r->conn->server->options.body_idle_ms);
+	request_note_end(r);
+}
+
+static void request_stop_waiting(struct http_request *r)
+{
+	if (r->want_body && !r->blocked)
+		deadline_clear(&r->conn->deadline);
+	r->want_body = false;
+}
+
+static void request_body_ended(struct http_request *r)
+{
+	r->body_done = true;
+	request_stop_waiting(r);
+	request_note_end(r);
 }
 
 struct str http_request_peek(struct http_request *r)
@@ -488,26 +543,19 @@ struct str http_request_peek(struct http_request *r)
 		return none;
 	if (!r->continued)
 		request_continue(r);
-	if (r->span.len > 0) /* the stream may have moved its bytes since */
-		r->span.ptr = stream_peek(r->conn->stream).ptr;
-	else
+	if (r->span.len == 0)
 		request_decode(r);
 	if (r->broken != ERR_OK)
 		return none;
 	if (r->span.len > 0) {
-		if (r->want_body) {
-			r->want_body = false;
-			deadline_clear(&r->conn->deadline);
-		}
+		request_stop_waiting(r);
+		r->span.ptr = stream_peek(r->conn->stream).ptr; /* it may have moved its bytes since */
 		return r->span;
 	}
-	if (h1_body_done(&r->body)) {
-		r->body_done = true;
-		if (r->want_body)
-			deadline_clear(&r->conn->deadline);
-		return none;
-	}
-	request_wait_for_body(r);
+	if (h1_body_done(&r->body))
+		request_body_ended(r);
+	else
+		request_wait_for_body(r);
 	return none;
 }
 
@@ -517,7 +565,7 @@ void http_request_consume(struct http_request *r, size_t n)
 	stream_consume(r->conn->stream, n);
 	r->span.len -= n;
 	if (r->span.len == 0 && h1_body_done(&r->body))
-		r->body_done = true;
+		request_body_ended(r);
 }
 
 bool http_request_body_done(const struct http_request *r)
@@ -613,6 +661,7 @@ void http_respond_head(struct http_request *r, const struct head *h, struct str 
 
 	check(!r->begun);
 	r->begun = true;
+	deadline_clear(&c->deadline); /* of the body, or of a peer that ended its side */
 	r->no_body = r->head.method == HTTP_HEAD || status_has_no_body(h->status);
 	if (!r->body_done)
 		c->close_after = true; /* the rest of the request will not be read */
@@ -791,16 +840,17 @@ size_t http_server_connections_of(const struct http_server *s, const struct addr
 
 bool http_server_close_idle(struct http_server *s)
 {
-	struct http_conn *c;
+	for (struct link *l = s->idle.next; l != &s->idle; l = l->next) {
+		struct http_conn *c = LIST_ENTRY(l, struct http_conn, idle_link);
 
-	if (list_empty(&s->idle))
-		return false;
-	c = LIST_ENTRY(s->idle.next, struct http_conn, idle_link);
-	if (c->in_pump || c->served == 0)
-		return false; /* one that has not asked yet is not idle, it is slow */
-	conn_set_state(c, CONN_CLOSED);
-	soon_call(&c->soon);
-	return true;
+		/* one that has not asked yet, or does not read, is not idle but slow */
+		if (c->in_pump || c->served == 0 || !is_sent(c))
+			continue;
+		conn_set_state(c, CONN_CLOSED);
+		soon_call(&c->soon);
+		return true;
+	}
+	return false;
 }
 
 void http_server_drain(struct http_server *s)
@@ -809,7 +859,7 @@ void http_server_drain(struct http_server *s)
 	while (!list_empty(&s->idle)) {
 		struct http_conn *c = LIST_ENTRY(s->idle.next, struct http_conn, idle_link);
 
-		conn_set_state(c, CONN_CLOSED);
+		conn_leave(c);
 		soon_call(&c->soon);
 	}
 }
