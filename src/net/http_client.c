@@ -271,8 +271,8 @@ static bool call_retry(struct http_call *c)
 {
 	bool nothing_sent = buf_len(&c->held) == 0 && c->held_complete;
 
-	if (!c->reused || c->retried || c->has_answer || c->informational > 0 || !c->held_complete)
-		return false;
+	if (!c->reused || c->retried || c->has_answer || c->parser != NULL || !c->held_complete)
+		return false; /* a parser: some of an answer came */
 	if (!nothing_sent && !method_repeatable(c->options.method))
 		return false;
 	count(COUNT_retried);
@@ -309,15 +309,16 @@ static void call_hold(struct http_call *c)
 
 void http_call_flush(struct http_call *c)
 {
+	enum err e;
+
 	if (c->state != CALL_TALKING || buf_len(&c->out) == 0)
 		return;
 	call_hold(c);
 	deadline_in(&c->deadline, c->options.response_head_ms);
-	if (stream_write(c->kept->stream, buf_str(&c->out)) == ERR_OK)
-		buf_take(&c->out, buf_len(&c->out));
-	else
-		call_broken(c, stream_ended(c->kept->stream) == ERR_OK ? ERR_NOMEM : ERR_RESET,
-			    "connection lost while sending");
+	e = stream_write(c->kept->stream, buf_str(&c->out));
+	buf_take(&c->out, buf_len(&c->out)); /* what may be sent again is held */
+	if (e != ERR_OK)
+		call_broken(c, e == ERR_NOMEM ? e : ERR_RESET, "connection lost while sending");
 	if (c->sent_end)
 		buf_rest(&c->out);
 }
@@ -400,14 +401,15 @@ static void call_secure(struct http_call *c)
 	write_char(&w, '|');
 	address_write(&w, &c->reached.address);
 	c->state = CALL_SECURING;
-	c->bare = NULL;
 	e = tls_connect_start(&c->handshake, c->pool->loop, c->options.target.tls, st,
 			      str_of(c->tls_name), c->options.target.tls_name_is_address,
 			      writer_done(&w), c->options.target.connect_ms, on_secured, c);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		c->bare = NULL;
 		return;
+	}
 	call_leave_handshake(c);
-	call_fail(c, e, "no memory for TLS");
+	call_fail(c, e, "TLS cannot begin");
 }
 
 /* Nothing a server says before the handshake matters; that it left does. */
@@ -493,6 +495,7 @@ static bool call_take_kept(struct http_call *c)
 static enum err call_init(struct http_call *c, const struct http_call_options *o)
 {
 	c->options = *o;
+	c->options.target.tls = NULL; /* held below */
 	c->options.head = (struct str){ NULL, 0 };
 	if (o->target.count == 0 || o->target.count > DIAL_ADDRESSES_MAX)
 		return ERR_RANGE;
@@ -659,6 +662,8 @@ static bool call_read_head(struct http_call *c)
 	} else if (++c->informational > INFORMATIONAL_MAX) {
 		call_fail(c, ERR_BAD_ANSWER, "too-many-1xx");
 	} else {
+		arena_fini(&c->arena);
+		arena_init(&c->arena, CALL_ARENA_MAX);
 		h1_head_init(c->parser, H1_RESPONSE, &c->pool->options.limits);
 		return true;
 	}
@@ -674,11 +679,12 @@ static void call_read(struct http_call *c)
 	if (c->state != CALL_TALKING)
 		return;
 	end = stream_ended(c->kept->stream);
-	if (end == ERR_OK || stream_peek(c->kept->stream).len > 0)
+	if (end == ERR_OK || c->has_answer)
 		return;
-	if (!c->has_answer)
-		call_broken(c, c->parser != NULL && c->parser->at > 0 ? ERR_TRUNCATED :
-			       end == ERR_EOF ? ERR_RESET : end, "closed without an answer");
+	if (c->parser != NULL && c->parser->at > 0)
+		call_broken(c, ERR_TRUNCATED, "closed within the head of an answer");
+	else
+		call_broken(c, end == ERR_EOF ? ERR_RESET : end, "closed without an answer");
 }
 
 enum err http_call_failed(const struct http_call *c)
@@ -755,13 +761,14 @@ struct str http_call_peek(struct http_call *c)
 
 	if (!c->has_answer || c->done || c->state != CALL_TALKING)
 		return none;
-	if (c->span.len > 0)
-		c->span.ptr = stream_peek(c->kept->stream).ptr;
-	else
+	if (c->span.len == 0)
 		body_decode(c);
 	if (c->done)
 		deadline_clear(&c->deadline);
-	return c->state == CALL_TALKING ? c->span : none;
+	if (c->state != CALL_TALKING || c->span.len == 0)
+		return none;
+	c->span.ptr = stream_peek(c->kept->stream).ptr; /* it may have moved its bytes since */
+	return c->span;
 }
 
 void http_call_consume(struct http_call *c, size_t n)

@@ -129,20 +129,27 @@ static void on_handshake(void *arg, enum err e, struct stream *secure, const cha
 	if (info.resumed)
 		count(COUNT_inbound_handshakes_resumed);
 	visitor_free(v);
-	if (http_server_take(in->server, secure, &peer, NULL, NULL) != ERR_OK)
-		gauge_down(GAUGE_inbound_connections_open);
+	if (http_server_take(in->server, secure, &peer, NULL, NULL) == ERR_OK)
+		return;
+	gauge_down(GAUGE_inbound_connections_open);
+	inbound_check_full(in);
 }
 
 static void on_turn(void *arg)
 {
 	struct visitor *v = arg;
-	struct stream  *s = v->stream;
+	struct inbound *in = v->in;
+	enum err        e = ERR_CERTIFICATE; /* none any more, after a reload */
 
-	v->stream = NULL;
-	if (tls_accept_start(&v->handshake, v->in->loop, v->in->tls, s,
-			     v->in->settings->limits.handshake_ms, on_handshake, v) == ERR_OK)
+	if (in->tls != NULL)
+		e = tls_accept_start(&v->handshake, in->loop, in->tls, v->stream,
+				     in->settings->limits.handshake_ms, on_handshake, v);
+	if (e == ERR_OK) {
+		v->stream = NULL; /* the handshake has it */
 		return;
-	limit_leave(&v->in->handshakes);
+	}
+	count_cause(CAUSE_inbound_failures, e);
+	limit_leave(&in->handshakes);
 	visitor_over(v);
 }
 
