@@ -37,7 +37,7 @@ struct dns_srv {
 struct dns_answer {
 	enum dns_outcome outcome;
 	uint32_t         ttl_s; /* least of the chain; of the SOA rule when negative (0 if none) */
-	size_t           count; /* records beyond DNS_RECORDS_MAX are left out */
+	size_t           count; /* beyond DNS_RECORDS_MAX records are left out: of SRV the worst */
 	union {
 		struct address address[DNS_RECORDS_MAX]; /* port 0 */
 		struct dns_srv srv[DNS_RECORDS_MAX];

@@ -25,7 +25,7 @@ struct message {
 	struct str    all;
 	struct reader at;
 	unsigned      answers, authorities;
-	struct reader first; /* the answer section */
+	struct reader first;       /* the answer section */
 	bool          has_aliases; /* of the name asked for */
 };
 
@@ -147,36 +147,46 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static const char *take_record(const struct message *m, struct record *rec, enum dns_type type,
-                               struct dns_answer *out)
+/* Where the next record goes; NULL: it is left out. Of too many services the best stay. */
+static struct dns_srv *srv_place(struct dns_answer *out, uint16_t priority)
 {
-	struct reader  *d = &rec->data;
-	struct str      ip;
-	struct dns_srv *srv;
+	struct dns_srv *worst = &out->records.srv[0];
 
-	if (out->count == DNS_RECORDS_MAX)
-		return NULL;
-	switch (type) {
-	case DNS_A:
-	case DNS_AAAA:
-		out->records.address[out->count] = (struct address){
-			.family = type == DNS_A ? ADDRESS_V4 : ADDRESS_V6,
-		};
-		ip = read_bytes(d, type == DNS_A ? 4 : 16);
-		memcpy(out->records.address[out->count].ip, ip.ptr, ip.len);
-		break;
-	case DNS_SRV:
-		srv = &out->records.srv[out->count];
-		srv->priority = read_u16(d);
-		srv->weight = read_u16(d);
-		srv->port = read_u16(d);
-		if (!read_name(m, d, srv->target))
-			return "bad name";
-		break;
-	}
+	if (out->count < DNS_RECORDS_MAX)
+		return &out->records.srv[out->count++];
+	for (size_t i = 1; i < DNS_RECORDS_MAX; i++)
+		if (out->records.srv[i].priority > worst->priority)
+			worst = &out->records.srv[i];
+	return priority < worst->priority ? worst : NULL;
+}
+
+static const char *take_srv(const struct message *m, struct reader *d, struct dns_answer *out)
+{
+	struct dns_srv one, *to;
+
+	one.priority = read_u16(d);
+	one.weight = read_u16(d);
+	one.port = read_u16(d);
+	if (!read_name(m, d, one.target))
+		return "bad name";
 	if (d->failed || d->at != d->end)
 		return "malformed";
-	out->count++;
+	to = srv_place(out, one.priority);
+	if (to != NULL)
+		*to = one;
+	return NULL;
+}
+
+static const char *take_address(struct reader *d, enum dns_type type, struct dns_answer *out)
+{
+	struct address one = { .family = type == DNS_A ? ADDRESS_V4 : ADDRESS_V6 };
+	struct str     ip = read_bytes(d, type == DNS_A ? 4 : 16);
+
+	memcpy(one.ip, ip.ptr, ip.len);
+	if (d->failed || d->at != d->end)
+		return "malformed";
+	if (out->count < DNS_RECORDS_MAX)
+		out->records.address[out->count++] = one;
 	return NULL;
 }
 
@@ -184,8 +194,8 @@ static const char *take_record(const struct message *m, struct record *rec, enum
  * One look through the answer section: takes the records wanted at `name`, or replaces name by
  * what it is an alias of. Returns why it is no answer, or NULL.
  */
-static const char *scan_answers(struct message *m, char name[DNS_NAME_MAX],
-                                enum dns_type type, struct dns_answer *out, bool *is_alias)
+static const char *scan_answers(struct message *m, char name[DNS_NAME_MAX], enum dns_type type,
+                                struct dns_answer *out, bool *is_alias)
 {
 	struct reader r = m->first;
 	struct record rec;
@@ -200,7 +210,8 @@ static const char *scan_answers(struct message *m, char name[DNS_NAME_MAX],
 		if (strcmp(rec.owner, name) != 0)
 			continue;
 		if (rec.type == dns_answer_type(type)) {
-			why = take_record(m, &rec, type, out);
+			why = type == DNS_SRV ? take_srv(m, &rec.data, out)
+					      : take_address(&rec.data, type, out);
 		} else if (rec.type == TYPE_CNAME) {
 			if (*is_alias || !read_name(m, &rec.data, target) || target[0] == '\0')
 				why = "bad name";

@@ -99,6 +99,19 @@ static void too_many_records_are_left_out(void **state)
 	assert_int_equal(got.records.address[DNS_RECORDS_MAX - 1].ip[3], DNS_RECORDS_MAX - 1);
 }
 
+static void of_many_services_the_best_stay(void **state)
+{
+	(void)state;
+	begin(IS_ANSWER, "s.example", T_SRV, 40, 0);
+	for (unsigned i = 0; i < 40; i++)
+		put_srv(&w, "s.example", 60, 40 - i, 0, 8448, "h.example");
+	read_it("s.example", DNS_SRV);
+	assert_int_equal(got.outcome, DNS_FOUND);
+	assert_int_equal(got.count, DNS_RECORDS_MAX);
+	for (size_t i = 0; i < got.count; i++)
+		assert_in_range(got.records.srv[i].priority, 1, DNS_RECORDS_MAX);
+}
+
 static void aliases_are_followed_in_any_order(void **state)
 {
 	(void)state;
@@ -431,6 +444,7 @@ int main(void)
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(services),
 		cmocka_unit_test(too_many_records_are_left_out),
+		cmocka_unit_test(of_many_services_the_best_stay),
 		cmocka_unit_test(aliases_are_followed_in_any_order),
 		cmocka_unit_test(unfinished_chains),
 		cmocka_unit_test(chains_are_bounded),
