@@ -10,8 +10,14 @@
 #include "loop/interfaces.h"
 #include "role/resolver.h"
 
-enum { OWN_MAX = 64, QUERIES_MAX = 16, LOOKUP_MS = 20 * 1000, OUTPUT_MAX = 32 * 1024,
-       NAME_SHOWN_MAX = 1000 };
+enum {
+	OWN_MAX = 64,
+	QUERIES_MAX = 16,
+	LOOKUP_MS = 30 * 1000,
+	FETCH_MS = 10 * 1000,
+	OUTPUT_MAX = 32 * 1024,
+	NAME_SHOWN_MAX = 1000
+};
 
 static const char default_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -200,8 +206,11 @@ static bool open_tls(struct resolving *rs)
 static bool open_resolver(struct resolving *rs)
 {
 	const struct settings  *s = rs->settings;
-	struct resolver_options o = { .loop = rs->loop, .policy = &rs->policy, .names_max = 1,
-				      .deadline_ms = LOOKUP_MS };
+	struct resolver_options o = { .loop = rs->loop,
+		                      .policy = &rs->policy,
+		                      .names_max = 1,
+		                      .deadline_ms = LOOKUP_MS,
+		                      .fetch_ms = FETCH_MS };
 
 	rs->policy.own = rs->own;
 	rs->policy.own_count = interfaces_addresses(rs->own, OWN_MAX);
@@ -226,7 +235,7 @@ static void refuse(struct resolving *rs)
 	struct resolution_random none = { NULL, NULL };
 
 	(void)resolve_begin(&machine, str_of(rs->name), NULL, &rs->policy, none,
-			    loop_unix_ms(rs->loop));
+	                    loop_unix_ms(rs->loop));
 	on_lookup(rs, &machine);
 }
 
@@ -235,7 +244,7 @@ static void look_up(struct resolving *rs)
 	if (strlen(rs->name) > SERVER_NAME_TEXT_MAX)
 		refuse(rs);
 	else if (lookup_start(&rs->lookup, rs->resolver, str_of(rs->name), RESOLVE_FOR_FEDERATION,
-			      on_lookup, rs) != ERR_OK)
+	                      on_lookup, rs) != ERR_OK)
 		complain("no memory");
 	else
 		loop_run(rs->loop);
@@ -261,7 +270,7 @@ static bool load(struct resolving *rs, const char *path)
 {
 	struct config_source  source = { .path = path };
 	struct config_report *report = calloc(1, sizeof(*report));
-	bool                  ok = report != NULL && config_load(&source, &rs->settings, report) == ERR_OK;
+	bool ok = report != NULL && config_load(&source, &rs->settings, report) == ERR_OK;
 
 	if (!ok)
 		fprintf(stderr, "%s\n", report == NULL ? "no memory" : report->error);
@@ -286,10 +295,11 @@ int resolve_verb(int argc, char **argv)
 		.operands = "NAME",
 		.operand_count = 1,
 		.operand = &rs.name,
-		.about = "Finds the server behind a Matrix server name and prints each step taken and why.\n"
-			 "Asks DNS and fetches /.well-known/matrix/server, but does not connect to the server.\n"
-			 "Nothing remembered by a running doorstep is used.\n"
-			 "Exit code: 0 resolved, 1 not resolved, 2 wrong usage.\n",
+		.about =
+			"Finds the server behind a Matrix server name and prints each step taken and why.\n"
+			"Asks DNS and fetches /.well-known/matrix/server, but does not connect to the server.\n"
+			"Nothing remembered by a running doorstep is used.\n"
+			"Exit code: 0 resolved, 1 not resolved, 2 wrong usage.\n",
 		.examples = "  doorstep resolve matrix.org\n"
 			    "  doorstep resolve --json example.org:8448\n",
 		.options = options,

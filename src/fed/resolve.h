@@ -27,7 +27,7 @@
  *   SNI for host (an IP literal: none, iPAddress name), Host: host[:port unless 443]. It resolves
  *   host itself (A and AAAA), passes every address through address_check_ip() with the same policy
  *   and refuses the host with ERR_BLOCKED if one is bad, and connects only to checked addresses.
- *   The body limit is WELL_KNOWN_BODY_MAX, the time limit 10 s. Redirects are not followed by the driver.
+ *   The body limit is WELL_KNOWN_BODY_MAX, 5 to 10 s are enough. Redirects are not followed by the driver.
  * - RESOLVE_SRV: one SRV question.  RESOLVE_ADDRESS: A and AAAA at once, merged by
  *   resolve_merge(). CNAME chains are the business of the DNS layer.
  * - A deadline of the whole run: resolve_give_up().

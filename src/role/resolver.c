@@ -8,7 +8,8 @@
 #include "net/fetch.h"
 
 enum {
-	FETCH_MS = 5000, /* one .well-known request */
+	FETCH_MS = 5000, /* one .well-known request, unless told otherwise */
+	CONNECT_MS = 5000,
 	QUERY_MS = 4000,
 	RUNS_MAX = 64,   /* lookups at once; those beyond wait for a place */
 };
@@ -398,10 +399,10 @@ static void run_fetch_from(struct run *r, const struct endpoint *to, size_t coun
 				      .tls = r->rv->o.tls,
 				      .tls_name = str_of(q->name),
 				      .tls_name_is_address = q->kind != HOST_DNS,
-				      .connect_ms = FETCH_MS },
+				      .connect_ms = CONNECT_MS },
 			  .path = str_of(q->path),
 			  .body_max = WELL_KNOWN_BODY_MAX,
-			  .deadline_ms = FETCH_MS,
+			  .deadline_ms = r->rv->o.fetch_ms,
 			  .self_delimiting = true, /* JSON */
 	};
 	enum err e;
@@ -614,6 +615,8 @@ enum err resolver_new(const struct resolver_options *o, struct resolver **out)
 	if (rv == NULL)
 		return ERR_NOMEM;
 	rv->o = *o;
+	if (o->fetch_ms == 0)
+		rv->o.fetch_ms = FETCH_MS;
 	rv->pool = http_pool_new(o->loop, &pool);
 	if (rv->pool == NULL) {
 		free(rv);

@@ -31,6 +31,7 @@ struct resolver_options {
 	struct resolver_store        store;
 	size_t                       names_max;   /* remembered in memory */
 	msec                         deadline_ms; /* of one lookup */
+	msec                         fetch_ms;    /* of one .well-known request; 0: 5 s */
 };
 
 enum err resolver_new(const struct resolver_options *o, struct resolver **out);
