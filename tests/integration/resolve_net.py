@@ -28,7 +28,7 @@ from support.raw import Server, reset, server_context
 from support.world import claim_network
 
 # host part of an address -> what answers there on port 443; 2 is the ordinary web server, 3 the DNS server
-WEB, WEB_BY_ADDRESS, OLD_TLS, TLS12, RESETS, SILENT, PLAIN, RSA, NOBODY, CUTS = 2, 4, 5, 6, 7, 8, 9, 10, 11, 12
+WEB, WEB_BY_ADDRESS, OLD_TLS, TLS12, RESETS, SILENT, PLAIN, RSA, NOBODY, CUTS, FUSSY, WRONG = 2, *range(4, 15)
 OTHER_PORT = 14443
 FORMERR, NOTIMP = 1, 4
 
@@ -66,6 +66,12 @@ class OddDns(DnsServer):
 
     def odd_formerr(self, query, question, *_):
         return self.packet(query, question, FORMERR, [])
+
+    def odd_no_edns(self, query, question, name, kind, _):
+        """Older than EDNS (RFC 6891, 7)."""
+        if query[11]:
+            return self.message(query, question, code=FORMERR)
+        return self.packet(query, question, *reversed(self.find(name, kind)))
 
     def odd_notimp(self, query, question, *_):
         return self.packet(query, question, NOTIMP, [])
@@ -278,7 +284,21 @@ class Network:
             "tls-partial.example.org": issue("tls-*.example.org"),
             "tls-top.example.org": issue("*.org"),
             "tls-upper.example.org": issue("TLS-UPPER.Example.ORG"),
+            **self.chains(),
         }
+
+    def chains(self):
+        """From an authority below ours; with its certificate sent along, and without."""
+        below = Authority(self.path("below"), "doorstep test authority, second floor")
+        extensions = self.write("below.ext", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n")
+        openssl("req", "-new", "-key", below.key, "-subj", "/CN=doorstep test authority, second floor",
+                "-out", self.path("below.csr"))
+        openssl("x509", "-req", "-in", self.path("below.csr"), "-CA", self.authority.file, "-CAkey",
+                self.authority.key, "-CAcreateserial", "-days", "30", "-extfile", extensions, "-out", below.file)
+        whole, alone = below.issue("tls-chain.example.org"), below.issue("tls-no-chain.example.org")
+        with open(below.file, encoding="ascii") as middle, open(whole.chain, "a", encoding="ascii") as chain:
+            chain.write(middle.read())
+        return {"tls-chain.example.org": whole, "tls-no-chain.example.org": alone}
 
     def self_signed(self, name):
         stem = os.path.join(self.directory, name)
@@ -297,6 +317,14 @@ class Network:
             if minimum:
                 context.minimum_version = minimum
             context.maximum_version = maximum
+        return context
+
+    def fussy_context(self):
+        """Another curve than the one that is offered first; and it would like a client certificate."""
+        context = server_context(self.wildcard)
+        context.set_ecdh_curve("secp384r1")
+        context.load_verify_locations(self.authority.file)
+        context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     def sni_context(self):
@@ -323,6 +351,8 @@ class Network:
             Web(self, WEB_BY_ADDRESS, context=server_context(self.wildcard)),  # lacks its own IP
             Web(self, OLD_TLS, context=self.context_for(self.wildcard, tls.TLSv1_1, tls.TLSv1)),
             Web(self, TLS12, context=self.context_for(self.wildcard, tls.TLSv1_2)),
+            Web(self, FUSSY, context=self.fussy_context()),
+            Web(self, WRONG, context=server_context(self.authority.issue("other.example.org"))),
             Web(self, RSA, context=server_context(self.authority.issue("*.example.org", rsa=True))),
             Rude(self, RESETS, reset),
             Rude(self, SILENT, lambda sock: None),

@@ -14,8 +14,8 @@ from email.utils import formatdate
 
 import pytest
 
-from resolve_net import (CUTS, NOBODY, OLD_TLS, OTHER_PORT, PLAIN, RESETS, RSA, SILENT, TLS12, WEB,
-                         WEB_BY_ADDRESS, Network, document)
+from resolve_net import (CUTS, FUSSY, NOBODY, OLD_TLS, OTHER_PORT, PLAIN, RESETS, RSA, SILENT, TLS12, WEB,
+                         WEB_BY_ADDRESS, WRONG, Network, document)
 
 WELL_KNOWN = "/.well-known/matrix/server"
 HOUR, DAY = 3600, 86400
@@ -420,10 +420,10 @@ TLS = [Case("tls-" + label, rule, OWN, page=delegates(), zone=(D_ADDRESS,),
            ("wrong-name", "a certificate for another name"), ("expired", "expired"), ("future", "not valid yet"),
            ("cn-only", "a common name is no name"), ("unknown", "an authority nobody knows"), ("self", "self-signed"),
            ("address", "an address is no name"), ("partial", "a wildcard is a whole label"),
-           ("top", "a wildcard is one label")]]
+           ("top", "a wildcard is one label"), ("no-chain", "an authority in between that is not sent along")]]
 TLS += [Case("tls-" + label, rule, delegated(), page=delegates(), zone=(D_ADDRESS,), asked=ASK_DELEGATED)
         for label, rule in [("exact", "one of several names"), ("upper", "names have no case"),
-                            ("wildcard", "a wildcard for one label")]]
+                            ("wildcard", "a wildcard for one label"), ("chain", "an authority in between")]]
 TLS += [
     Case("tls-deep", "a wildcard does not cover two labels", to("{web}:8448", host="a.{n}", tls="a.{n}"), "a.{n}",
          zone=(("a.{n}", "A", "{web}"), D_ADDRESS), pages=(("a.{n}", WELL_KNOWN, delegates()),)),
@@ -438,6 +438,12 @@ TLS += [
     Case("tls-nobody", "nobody listens", to(f"{{net}}.{NOBODY}:8448"), where=NOBODY),
     Case("tls-second", "one of two addresses is dead", delegated(), page=delegates(), where=None,
          zone=(D_ADDRESS, ("{n}", "A", f"{{net}}.{NOBODY}"), ("{n}", "A", "{web}"))),
+    Case("tls-fussy", "P-384 alone, and a wish for a client certificate", delegated(), where=FUSSY, page=delegates(),
+         zone=(D_ADDRESS,)),
+    Case("tls-second-silent", "one of two addresses says nothing", delegated(), page=delegates(), where=None,
+         zone=(D_ADDRESS, ("{n}", "A", f"{{net}}.{SILENT}"), ("{n}", "A", "{web}"))),
+    Case("tls-second-wrong", "one of two addresses has a wrong certificate", delegated(), page=delegates(), where=None,
+         zone=(D_ADDRESS, ("{n}", "A", f"{{net}}.{WRONG}"), ("{n}", "A", "{web}"))),
     Case("tls-dead-ipv6", "one of two families is dead", delegated(), page=delegates(),
          zone=(D_ADDRESS, ("{n}", "AAAA", "fd50::50"))),
 ]
@@ -620,6 +626,7 @@ SERVICES = [
     Case("srv-truncated-part", "a part is not the answer", to("{net}.101:7001", "{net}.102:7002"),
          zone=srv((2, 0, 7002, "t102.{t}"), (1, 0, 7001, "t101.{t}")) + targets(101, 102), odd=((FED + "{n}", "truncated-part"),)),
     Case("srv-lost", "a packet is lost", AT_TARGET, zone=(N_FED, T_ADDRESS), odd=((FED + "{n}", "first-lost"),)),
+    Case("srv-no-edns", "a server older than EDNS", AT_TARGET, zone=(N_FED, T_ADDRESS), odd=((FED + "{n}", "no-edns"),)),
     Case("srv-shouting", "a server that writes in upper case", AT_TARGET, zone=(N_FED, T_ADDRESS), odd=((FED + "{n}", "shouting"),)),
     Case("srv-alias-only", "an alias to be followed by the asker", AT_TARGET,
          zone=((FED + "{n}", "CNAME", "alias.{t}"), ("alias.{t}", "SRV", (1, 1, 7000, "{t}")), T_ADDRESS), odd=((FED + "{n}", "alias-only"),)),
@@ -799,6 +806,26 @@ def test_requests_are_plain(net, runs):
         run.result()
     assert not net.faults
     assert not [fault for server in net.servers for fault in getattr(server, "faults", ())]
+
+
+def test_many_services(net):
+    """RFC 2782: of forty records the best come first, wherever they stand in the answer."""
+    name = "forty.example.org"
+    priorities = list(range(1, 41))
+    random.Random(2).shuffle(priorities)
+    for priority in priorities:
+        net.dns.add(FED + name, "SRV", (priority, 0, 7000, f"t{priority}.{name}"))
+        net.dns.add(f"t{priority}.{name}", "A", f"127.8.0.{priority}")
+    got = document(net.resolve("--json", name))["addresses"]
+    assert len(got) >= 4 and got == [f"127.8.0.{priority}:7000" for priority in range(1, len(got) + 1)]
+
+
+def test_many_addresses(net):
+    """All of a number that occurs."""
+    for i in range(1, 9):
+        net.dns.add("eight.example.org", "A", f"127.8.1.{i}")
+    got = document(net.resolve("--json", "eight.example.org:1234"))["addresses"]
+    assert sorted(got) == [f"127.8.1.{i}:1234" for i in range(1, 9)]
 
 
 # ---- names that are addresses, names that are none (Appendices, "Server Name") ----
@@ -987,6 +1014,17 @@ def test_without_authorities(net):
     done = net.resolve("--json", "no-ca.example.org", config=bare, wrap=hide)
     assert (done.returncode, document(done)["error"]) == (1, "bad-configuration")
     assert net.events("no-ca") == ["addr no-ca.example.org"] or not net.events("no-ca")
+
+
+def test_authority_that_is_the_server(net):
+    """ca_file with a server's own certificate, as people write it who have one server to trust."""
+    config = net.write("self.conf", net.main(ca_file=net.path("tls-self.example.org.pem")))
+    name = "tls-self.example.org"
+    if name not in net.dns.records:
+        net.dns.add(name, "A", net.address(WEB))
+    net.pages[name, WELL_KNOWN] = delegates("127.1.2.3")({})
+    done = net.resolve("--json", name, config=config)
+    assert document(done)["addresses"] == ["127.1.2.3:8448"]
 
 
 def test_answers_are_not_mixed(net):
