@@ -88,6 +88,12 @@ static void json_addresses(struct writer *w, const struct resolution *r, bool ok
 	write_text(w, "],");
 }
 
+/* Rounded up: an answer of this moment is good for what its record says, not for a second less. */
+static uint64_t seconds_left(const struct resolving *rs, const struct resolution *r)
+{
+	return (resolution_fresh_for(r, loop_unix_ms(rs->loop)) + SECOND_MS - 1) / SECOND_MS;
+}
+
 static void write_json(struct writer *w, const struct resolving *rs, const struct resolve *run)
 {
 	const struct resolution *r = &run->result;
@@ -106,7 +112,7 @@ static void write_json(struct writer *w, const struct resolving *rs, const struc
 	write_text(w, ",\"tls_name_is_address\":");
 	write_text(w, ok && r->tls_name_is_ip ? "true" : "false");
 	write_text(w, ",\"expires_in_s\":");
-	write_u64(w, resolution_fresh_for(r, loop_unix_ms(rs->loop)) / SECOND_MS);
+	write_u64(w, seconds_left(rs, r));
 	write_char(w, ',');
 	json_member(w, "error", str_of(err_slug(r->error)), !ok);
 	write_text(w, "}\n");
@@ -148,7 +154,7 @@ static void write_result(struct writer *w, const struct resolving *rs, const str
 	write_text(w, r->tls_name);
 	write_text(w, r->tls_name_is_ip ? " (an address: iPAddress SAN, no SNI)\n" : "\n");
 	write_text(w, "fresh for    ");
-	write_u64(w, resolution_fresh_for(r, loop_unix_ms(rs->loop)) / SECOND_MS);
+	write_u64(w, seconds_left(rs, r));
 	write_text(w, " s\n");
 }
 
