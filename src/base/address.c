@@ -209,6 +209,11 @@ bool address_same_ip(const struct address *a, const struct address *b)
 	return a->family == b->family && memcmp(a->ip, b->ip, address_ip_bytes(a)) == 0;
 }
 
+bool address_same_network(const struct address *a, const struct address *b)
+{
+	return a->family == b->family && memcmp(a->ip, b->ip, a->family == ADDRESS_V4 ? 4 : 8) == 0;
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
 	return a->port == b->port && address_same_ip(a, b);

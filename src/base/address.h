@@ -51,6 +51,8 @@ static inline size_t address_ip_bytes(const struct address *a)
 
 bool address_equal(const struct address *a, const struct address *b);   /* with the port */
 bool address_same_ip(const struct address *a, const struct address *b); /* without it */
+/* One customer of a provider, as far as can be told: the same IPv4 address or IPv6 /64. */
+bool address_same_network(const struct address *a, const struct address *b);
 
 /* The IP alone, no brackets; the IP and the port, IPv6 in brackets (also when the port is 0). */
 void address_write_ip(struct writer *w, const struct address *a);

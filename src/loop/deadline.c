@@ -252,6 +252,11 @@ void deadline_close(struct loop *l)
 	uv_close((uv_handle_t *)&l->check, NULL);
 }
 
+void deadline_soon(struct loop *l)
+{
+	soon_run(l);
+}
+
 void deadline_release(struct loop *l)
 {
 	check(l->heap.count == 0);

@@ -81,6 +81,7 @@ void loop_free(struct loop *l)
 void loop_run(struct loop *l)
 {
 	uv_run(&l->uv, UV_RUN_DEFAULT);
+	deadline_soon(l); /* while those who wait for it are alive */
 }
 
 void loop_stop(struct loop *l)

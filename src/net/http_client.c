@@ -58,6 +58,7 @@ struct http_call {
 	struct limit_wait     turn; /* for the handshake */
 	struct kept          *kept; /* the connection, CALL_TALKING */
 	struct endpoint       reached;
+	msec                  connect_by; /* addresses, turn and handshakes together */
 	bool                  reused;
 	bool                  retried;
 	bool                  held_complete; /* held has all that was sent */
@@ -81,6 +82,7 @@ struct http_call {
 
 static void call_read(struct http_call *c);
 static void call_dial(struct http_call *c);
+static void call_connect(struct http_call *c);
 
 /* ---- pool ---- */
 
@@ -287,7 +289,7 @@ static bool call_retry(struct http_call *c)
 		return false;
 	buf_fini(&c->held);
 	c->held_complete = false;
-	call_dial(c);
+	call_connect(c);
 	return true;
 }
 
@@ -357,6 +359,13 @@ static void call_connected(struct http_call *c, struct stream *st)
 		c->wake(c->arg);
 }
 
+static msec connect_left(const struct http_call *c)
+{
+	msec now = loop_now(c->pool->loop);
+
+	return now < c->connect_by ? c->connect_by - now : 1;
+}
+
 /* TLS failed with this address: the ones not yet reached may do better. */
 static bool call_try_next(struct http_call *c)
 {
@@ -390,6 +399,12 @@ static void on_secured(void *arg, enum err e, struct stream *secure, const char 
 	call_connected(c, secure);
 }
 
+/* One address must not use up the time of the others. */
+static msec handshake_patience(const struct http_call *c)
+{
+	return c->options.target.count > 1 ? connect_left(c) / 2 + 1 : connect_left(c);
+}
+
 static void call_secure(struct http_call *c)
 {
 	struct stream *st = c->bare;
@@ -403,7 +418,7 @@ static void call_secure(struct http_call *c)
 	c->state = CALL_SECURING;
 	e = tls_connect_start(&c->handshake, c->pool->loop, c->options.target.tls, st,
 			      str_of(c->tls_name), c->options.target.tls_name_is_address,
-			      writer_done(&w), c->options.target.connect_ms, on_secured, c);
+			      writer_done(&w), handshake_patience(c), on_secured, c);
 	if (e == ERR_OK) {
 		c->bare = NULL;
 		return;
@@ -456,17 +471,27 @@ static void call_dial(struct http_call *c)
 	enum err e;
 
 	c->state = CALL_DIALING;
-	e = dial_start(&c->dial, c->pool->loop, c->to, c->options.target.count,
-		       c->options.target.connect_ms, on_dialed, c);
+	e = dial_start(&c->dial, c->pool->loop, c->to, c->options.target.count, connect_left(c),
+		       on_dialed, c);
 	if (e != ERR_OK)
 		call_fail(c, e, "no connection");
+}
+
+static void call_connect(struct http_call *c)
+{
+	c->connect_by = loop_now(c->pool->loop) + c->options.target.connect_ms;
+	deadline_in(&c->deadline, c->options.target.connect_ms);
+	call_dial(c);
 }
 
 static void on_call_deadline(void *arg)
 {
 	struct http_call *c = arg;
 
-	call_fail(c, ERR_TIMEOUT, c->has_answer ? "the answer stopped" : "no answer in time");
+	if (c->state != CALL_TALKING)
+		call_fail(c, ERR_TIMEOUT, "no connection in time");
+	else
+		call_fail(c, ERR_TIMEOUT, c->has_answer ? "the answer stopped" : "no answer in time");
 }
 
 static bool call_take_kept(struct http_call *c)
@@ -532,7 +557,7 @@ enum err http_call_open(struct http_pool *p, const struct http_call_options *o,
 		return e;
 	}
 	if (!call_take_kept(c))
-		call_dial(c);
+		call_connect(c);
 	*out = c;
 	return ERR_OK;
 }

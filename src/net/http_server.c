@@ -824,17 +824,12 @@ size_t http_server_connections(const struct http_server *s)
 	return s->count;
 }
 
-static bool same_neighbourhood(const struct address *a, const struct address *b)
-{
-	return a->family == b->family && memcmp(a->ip, b->ip, a->family == ADDRESS_V4 ? 4 : 8) == 0;
-}
-
 size_t http_server_connections_of(const struct http_server *s, const struct address *peer)
 {
 	size_t n = 0;
 
 	for (struct link *l = s->conns.next; l != &s->conns; l = l->next)
-		n += same_neighbourhood(&LIST_ENTRY(l, struct http_conn, link)->peer, peer);
+		n += address_same_network(&LIST_ENTRY(l, struct http_conn, link)->peer, peer);
 	return n;
 }
 

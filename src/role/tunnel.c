@@ -69,7 +69,8 @@ static void tunnel_look(void *arg)
 	struct tunnel *t = arg;
 
 	if (!pass(t, &t->near, &t->far) || !pass(t, &t->far, &t->near) ||
-	    (t->near.shut && t->far.shut))
+	    (t->near.shut && t->far.shut && stream_unsent(t->near.stream) == 0 &&
+	     stream_unsent(t->far.stream) == 0))
 		tunnel_over(t);
 }
 
