@@ -182,7 +182,7 @@ class Client:
         self.to_device += got.get("to_device", {}).get("events", [])
         self.changed |= set(got.get("device_lists", {}).get("changed", []))
 
-    def wait_for(self, what, probe, seconds=30):
+    def wait_for(self, what, probe, seconds=60):
         """Syncs until probe() is true, and returns what it returned."""
         deadline = time.monotonic() + seconds
         while True:
@@ -193,7 +193,7 @@ class Client:
             assert left > 0, f"{self.user_id} waited {seconds} s for {what}"
             self.sync(int(min(left, 10) * 1000))
 
-    def wait_event(self, room, event_id, seconds=30):
+    def wait_event(self, room, event_id, seconds=60):
         return self.wait_for(f"event {event_id}", lambda: next(
             (event for event in self.timeline[room] if event["event_id"] == event_id), None), seconds)
 
@@ -201,7 +201,7 @@ class Client:
         """The ephemeral events of one kind seen so far."""
         return [note for note in self.ephemeral[room] if note["type"] == kind]
 
-    def wait_member(self, room, user, membership, seconds=30):
+    def wait_member(self, room, user, membership, seconds=60):
         """Waits for the event that gives the user this membership."""
         return self.wait_for(f"{membership} of {user}", lambda: next(
             (event for event in reversed(self.timeline[room])
