@@ -67,6 +67,7 @@ struct http_server {
 	struct loop               *loop;
 	struct http_server_options options;
 	struct http_handler        handler;
+	http_wake_fn              *idle_fn; /* may be NULL */
 	struct link                conns, idle; /* idle: longest first */
 	size_t                     count;
 	bool                       draining;
@@ -177,12 +178,19 @@ static void conn_linger(struct http_conn *c)
 	deadline_in(&c->deadline, is_sent(c) ? LINGER_MS : c->server->options.write_idle_ms);
 }
 
+/* Between two requests, with nothing left to send: the peer sees an end in good order (RFC 8446 6.1). */
+static void conn_dismiss(struct http_conn *c)
+{
+	stream_shutdown(c->stream);
+	conn_set_state(c, CONN_CLOSED);
+}
+
 /* No further request: closes, when the peer has had the answers to the earlier ones. */
 static void conn_leave(struct http_conn *c)
 {
 	request_free(c);
 	if (is_sent(c))
-		conn_set_state(c, CONN_CLOSED);
+		conn_dismiss(c);
 	else
 		conn_linger(c);
 }
@@ -735,6 +743,8 @@ static void conn_next(struct http_conn *c)
 		buf_rest(&c->out);
 		conn_set_state(c, CONN_IDLE);
 		deadline_in(&c->deadline, c->server->options.idle_ms);
+		if (c->server->idle_fn != NULL)
+			c->server->idle_fn(c->server->handler.arg);
 	}
 	if (c->in_pump)
 		return;
@@ -833,6 +843,11 @@ size_t http_server_connections_of(const struct http_server *s, const struct addr
 	return n;
 }
 
+void http_server_on_idle(struct http_server *s, http_wake_fn *idle)
+{
+	s->idle_fn = idle;
+}
+
 bool http_server_close_idle(struct http_server *s)
 {
 	for (struct link *l = s->idle.next; l != &s->idle; l = l->next) {
@@ -841,7 +856,7 @@ bool http_server_close_idle(struct http_server *s)
 		/* one that has not asked yet, or does not read, is not idle but slow */
 		if (c->in_pump || c->served == 0 || !is_sent(c))
 			continue;
-		conn_set_state(c, CONN_CLOSED);
+		conn_dismiss(c);
 		soon_call(&c->soon);
 		return true;
 	}

@@ -59,6 +59,9 @@ size_t http_server_connections_of(const struct http_server *s, const struct addr
 /* Closes the connection that has been idle longest; false if none is idle. */
 bool http_server_close_idle(struct http_server *s);
 
+/* idle (with the handler's arg): a connection has been answered; http_server_close_idle() will soon find it. */
+void http_server_on_idle(struct http_server *s, void (*idle)(void *arg));
+
 /* No further requests: idle connections close now, busy ones after their answer. */
 void http_server_drain(struct http_server *s);
 void http_server_free(struct http_server *s); /* cuts what is left; handlers see it as broken first */

@@ -24,6 +24,7 @@ struct inbound {
 	inbound_full_fn     *full;
 	void                *full_arg;
 	bool                 is_full;
+	struct soon          make_room;
 };
 
 /* A connection between accept and the end of its handshake. */
@@ -210,6 +211,20 @@ static void on_connection_closed(void *arg)
 {
 	gauge_down(GAUGE_inbound_connections_open);
 	inbound_check_full(arg);
+}
+
+static void on_make_room(void *arg)
+{
+	inbound_check_full(arg);
+}
+
+/* Somebody may be waiting since all were busy. */
+static void on_connection_idle(void *arg)
+{
+	struct inbound *in = arg;
+
+	if (in->is_full)
+		soon_call(&in->make_room);
 }
 
 static void on_malformed(void *arg, const struct address *peer, int status, const char *slug)
@@ -538,7 +553,9 @@ enum err inbound_new(const struct inbound_options *o, struct inbound **out)
 		free(in);
 		return ERR_NOMEM;
 	}
+	http_server_on_idle(in->server, on_connection_idle);
 	in->loop = o->loop;
+	soon_init(&in->make_room, o->loop, on_make_room, in);
 	in->settings = settings_keep(o->settings);
 	in->tls = o->tls == NULL ? NULL : tls_server_keep(o->tls);
 	in->upstream = o->upstream;
@@ -592,6 +609,7 @@ void inbound_free(struct inbound *in)
 	in->full = NULL;
 	inbound_drain(in);
 	http_server_free(in->server);
+	soon_clear(&in->make_room);
 	settings_drop(in->settings);
 	tls_server_drop(in->tls);
 	free(in);
