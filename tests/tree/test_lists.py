@@ -81,7 +81,7 @@ include("{ROOT}/cmake/doorstep_config.cmake")
 
 
 @pytest.mark.parametrize("line", ["CONFIG_DOORSTEP_NO_SUCH=y", "CONFIG_DOORSTEP_MAX_CONNECTIONS=1",
-                                  "CONFIG_DOORSTEP_OUTBOUND=n"])
+                                  "CONFIG_DOORSTEP_LOG_ERROR=y"])
 def test_bad_configuration_is_refused(line, tmp_path):
     (tmp_path / "bad.config").write_text(line + "\n")
     run = subprocess.run(["scripts/kconfig.py", tmp_path, "boards/classes/default.config",
