@@ -193,8 +193,9 @@ struct queue_lane_info { /* slices as in queue_info */
 	size_t     items; /* waiting and in hand */
 	uint64_t   bytes;
 	uint64_t   oldest_unix_ms;
-	uint32_t   tries;   /* of the first one */
-	bool       in_hand; /* one is being delivered */
+	uint32_t   tries;    /* of the first one */
+	bool       in_hand;  /* one is being delivered */
+	uint64_t   sequence; /* of the first one */
 };
 
 /* The lanes where something waits, the oldest item first; at most max. Returns how many. */
