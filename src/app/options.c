@@ -1,6 +1,6 @@
 #include "app/options.h"
 
-#include "config.h" /* made from Kconfig */
+#include <config.h> /* made from Kconfig; in quotes it would be app/config.h */
 
 #include "base/log.h"
 

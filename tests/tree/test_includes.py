@@ -40,7 +40,7 @@ def allowed_from_outside(path, header):
             homes = (homes,) if isinstance(homes, str) else homes
             return any(Path(path).match(home) or any(Path(str(up)).match(home.rstrip("/*"))
                        for up in Path(path).parents) for home in homes)
-    return header in STANDARD
+    return header in STANDARD or header == "config.h"
 
 
 def problems(path, text):
