@@ -133,6 +133,16 @@ static enum err follow_control(struct serve *sv, const char *path)
 	return ERR_OK;
 }
 
+/* A file that is empty or half written says "disabled" as well: nobody closes a door by reloading. */
+static enum err reload_house(struct serve *sv, struct settings *s, struct house_fault *fault)
+{
+	if (s->enabled)
+		return house_reload(sv->house, s, fault);
+	(void)snprintf(fault->text, sizeof(fault->text),
+		       "%s does not say enabled '1' (to stop doorstep, end the process)", sv->source.path);
+	return ERR_CONFIG;
+}
+
 static void on_reload(void *arg)
 {
 	struct serve      *sv = arg;
@@ -148,7 +158,7 @@ static void on_reload(void *arg)
 		return;
 	}
 	stamp = files_stamp(s);
-	if (house_reload(sv->house, s, &fault) != ERR_OK) {
+	if (reload_house(sv, s, &fault) != ERR_OK) {
 		count(COUNT_reloads_refused);
 		log_say(LOG_ERROR, "serve.reload", "%s; the running configuration stays", fault.text);
 	} else {
