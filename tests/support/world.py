@@ -43,7 +43,7 @@ class World:
         self.stranger = None
         self.dns = DnsServer(self.address(3))
         self.doors, self.servers, self.peers = [], [], []
-        self.certificates = {}
+        self.certificates, self.contexts = {}, {}
         self.secret_file = self.write("secret", SECRET + "\n", 0o600)
 
     def __enter__(self):
@@ -94,7 +94,7 @@ class World:
     def domain(self, name="example.org", homeserver="nas", **options):
         certificate = options.pop("files", None) or self.certificate(name, f"matrix.{name}")
         return ("domain", name.replace(".", "_").replace("-", "_"), {
-            "server_name": name, "homeserver": homeserver,
+            "server_name": name, "homeserver": homeserver, "client_url": f"https://matrix.{name}",
             "expose": ["federation", "media", "client"],
             "certificate": [certificate.chain], "key": [certificate.key], **options})
 
@@ -130,9 +130,14 @@ class World:
 
     def peer(self, name="example.org", port=8448, host=1, **options):
         """A connection of another server, TLS made."""
-        tls12 = options.pop("tls12", False)
-        return self.keep(Peer((self.address(host), port), client_context(self.authority.file, tls12),
-                              name, **options))
+        context = self.client_context(options.pop("tls12", False))
+        return self.keep(Peer((self.address(host), port), context, name, **options))
+
+    def client_context(self, tls12=False):
+        """One for all peers, so that they can share sessions."""
+        if tls12 not in self.contexts:
+            self.contexts[tls12] = client_context(self.authority.file, tls12)
+        return self.contexts[tls12]
 
     def plain_peer(self, port=8009, host=1, **options):
         """A connection without TLS: of the homeserver, or of somebody rude."""
