@@ -7,6 +7,7 @@
  */
 #include "loop/socket.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -105,6 +106,22 @@ static void rx_keep(struct sock *s)
 	}
 }
 
+/*
+ * libuv says end of file for whatever hangs up behind the last bytes, a reset too. EPIPE is a reset
+ * that came behind the end.
+ */
+static enum err end_of(const struct sock *s, int status)
+{
+	uv_os_fd_t fd;
+	int        error = 0;
+	socklen_t  len = sizeof(error);
+
+	if (status == UV_EOF && uv_fileno(&s->uv.handle, &fd) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0 && error != EPIPE)
+		status = uv_translate_sys_error(error);
+	return loop_err(status);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
 {
 	struct sock *s = stream->data;
@@ -113,7 +130,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
 	if (n == 0)
 		return; /* would block */
 	if (n < 0)
-		rx_ended(s, loop_err((int)n));
+		rx_ended(s, end_of(s, (int)n));
 	else if (buf_len(&s->kept) == 0)
 		s->fresh = got;
 	else if (buf_add(&s->kept, got) != ERR_OK)

@@ -278,6 +278,17 @@ static void reset_ends_the_stream(void **state)
 	assert_int_equal(wakes, 1);
 }
 
+/* libuv itself would call this the end of the file: a cut answer would look whole. */
+static void a_reset_behind_the_last_bytes_is_no_end(void **state)
+{
+	(void)state;
+	assert_int_equal(send(client, "half of i", 9, 0), 9);
+	client_reset();
+	run_until_end();
+	assert_int_equal(stream_ended(served), ERR_RESET);
+	assert_true(str_is(stream_peek(served), "half of i"));
+}
+
 static void an_answer_before_the_reset_is_read(void **state)
 {
 	(void)state;
@@ -595,6 +606,7 @@ int main(void)
 		T(writing_is_bounded_by_room),
 		T(a_message_may_exceed_the_room),
 		T(reset_ends_the_stream),
+		T(a_reset_behind_the_last_bytes_is_no_end),
 		T(an_answer_before_the_reset_is_read),
 		T(reset_is_told_while_reading_is_stopped),
 		T(half_close_keeps_the_other_half),
