@@ -170,11 +170,20 @@ static bool is_counted_peer(const struct address *peer)
 	       address_check_ip(NULL, peer, NULL) == ERR_OK;
 }
 
+static size_t inbound_count_of(const struct inbound *in, const struct address *peer)
+{
+	size_t n = http_server_connections_of(in->server, peer);
+
+	for (struct link *l = in->visitors.next; l != &in->visitors; l = l->next)
+		n += address_same_network(&LIST_ENTRY(l, struct visitor, link)->peer, peer);
+	return n;
+}
+
 static bool inbound_admits(struct inbound *in, const struct address *peer)
 {
 	unsigned max = in->settings->limits.connections_per_address;
 
-	if (!is_counted_peer(peer) || http_server_connections_of(in->server, peer) < max)
+	if (!is_counted_peer(peer) || inbound_count_of(in, peer) < max)
 		return true;
 	count(COUNT_inbound_refused_address);
 	return false;
@@ -288,10 +297,12 @@ static void passage_answer(struct passage *p, int status, const char *errcode, c
 	passage_free(p);
 }
 
-static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault)
+static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault,
+			    const struct str *copy)
 {
 	struct passage *p = arg;
 
+	(void)copy;
 	(void)fault;
 	answer_failure(r, e, "homeserver", wants_cors(p->class));
 }
@@ -469,6 +480,8 @@ static void passage_decide(struct passage *p)
 	if (p->domain == NULL) {
 		count(COUNT_inbound_requests_misdirected);
 		passage_answer(p, 421, "M_UNRECOGNIZED", "this host is not served here");
+	} else if (h->scheme.len > 0 && !str_ieq(h->scheme, STRL("https"))) {
+		passage_answer(p, 400, "M_UNRECOGNIZED", "only https is served here");
 	} else if (h->method == HTTP_CONNECT || h->method == HTTP_OTHER) {
 		passage_answer(p, 405, "M_UNRECOGNIZED", "unknown method");
 	} else if (p->class == PATH_WELL_KNOWN) {
@@ -588,6 +601,8 @@ void inbound_reload(struct inbound *in, struct settings *s, struct tls_server *t
 	limit_set_max(&in->handshakes, s->limits.handshakes);
 	metrics.gauges[GAUGE_inbound_connections_open].limit = s->limits.inbound_connections;
 	inbound_check_full(in);
+	if (in->full != NULL)
+		in->full(in->full_arg, in->is_full); /* there may be new listeners */
 }
 
 void inbound_drain(struct inbound *in)

@@ -201,8 +201,10 @@ static void crossing_fail(struct crossing *x, enum err e)
 
 /* ---- relaying ---- */
 
-static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault)
+static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault,
+			    const struct str *copy)
 {
+	(void)copy;
 	(void)arg;
 	(void)fault;
 	answer_outbound_failure(r, e);
@@ -271,10 +273,11 @@ static void crossing_relay(void *arg)
 		.response_head_ms = x->settings->limits.response_head_ms,
 		.keep_connection = true,
 	};
-	enum err e;
+	enum err e = ERR_TLS; /* other servers are never spoken to in the clear */
 
 	x->state = CROSSING_RELAYING;
-	e = relay_start(x->request, &o, &owner, &x->relay);
+	if (target.tls != NULL)
+		e = relay_start(x->request, &o, &owner, &x->relay);
 	if (e != ERR_OK)
 		crossing_fail(x, e);
 }
@@ -780,8 +783,8 @@ void outbound_reload(struct outbound *ob, struct settings *s, const struct outbo
 {
 	struct http_server_options so = server_options(&s->limits);
 
-	metrics.gauges[GAUGE_outbound_connections_open].limit +=
-		section->connection_limit - ob->o.section->connection_limit;
+	metrics.gauges[GAUGE_outbound_connections_open].limit -= ob->o.section->connection_limit;
+	metrics.gauges[GAUGE_outbound_connections_open].limit += section->connection_limit;
 	settings_keep(s);
 	settings_drop(ob->o.settings);
 	ob->o.settings = s;

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/buf.h"
+
 enum { RELAY_SPAN_MAX = 15 * 1024 };
 
 struct relay {
@@ -12,6 +14,8 @@ struct relay {
 	struct str           answer_fields; /* in the request's arena */
 	bool                 chunked; /* the request body is sent in chunks */
 	bool                 up_done;
+	bool                 copying; /* copy holds all that was consumed of the body */
+	struct buf           copy;
 };
 
 static void relay_pump(void *arg);
@@ -62,7 +66,8 @@ static struct str request_head(struct http_request *r, const struct relay_option
 	struct writer w = writer_over(to, to == NULL ? 0 : size);
 
 	write_request_head(&w, h, o);
-	return w.failed ? (struct str){ NULL, 0 } : writer_done(&w);
+	/* the arena may have failed before: for fields that would be missing now */
+	return w.failed || arena_failed(http_request_arena(r)) ? (struct str){ NULL, 0 } : writer_done(&w);
 }
 
 /* ---- its course ---- */
@@ -78,8 +83,16 @@ static void relay_end(struct relay *r, enum err e, const char *fault)
 	result.fault = text;
 	result.reused = http_call_reused(r->call);
 	http_call_close(r->call);
+	buf_fini(&r->copy);
 	free(r);
 	owner.ended(owner.arg, &result);
+}
+
+static void relay_hand_back(struct relay *r, enum err e, const char *fault)
+{
+	struct str copy = buf_str(&r->copy);
+
+	r->owner.failed(r->owner.arg, r->request, e, fault, r->copying ? &copy : NULL);
 }
 
 /* Nothing more to pass on. An answer that has begun is cut, otherwise the owner answers. */
@@ -88,7 +101,7 @@ static void relay_fail(struct relay *r, enum err e, const char *fault)
 	if (http_respond_begun(r->request))
 		http_respond_abort(r->request);
 	else
-		r->owner.failed(r->owner.arg, r->request, e, fault);
+		relay_hand_back(r, e, fault);
 	relay_end(r, e, fault);
 }
 
@@ -117,6 +130,10 @@ static void relay_send_span(struct relay *r, struct str span)
 	if (r->chunked)
 		http_call_send(r->call, STRL("\r\n"));
 	r->result.up_bytes += span.len;
+	if (r->copying && buf_add(&r->copy, span) != ERR_OK) {
+		r->copying = false;
+		buf_fini(&r->copy);
+	}
 }
 
 static void relay_up_end(struct relay *r)
@@ -157,6 +174,8 @@ static bool relay_down(struct relay *r)
 		return false;
 	if (!http_respond_begun(r->request)) {
 		r->result.status = h->status;
+		r->copying = false;
+		buf_fini(&r->copy);
 		http_respond_head(r->request, h, r->answer_fields);
 	}
 	while ((room = http_respond_room(r->request)) > 0) {
@@ -218,6 +237,8 @@ enum err relay_start(struct http_request *request, const struct relay_options *o
 		r->request = request;
 		r->owner = *owner;
 		r->answer_fields = o->answer_fields;
+		r->copying = o->copy_max > 0;
+		buf_init(&r->copy, o->copy_max);
 		r->chunked = h->body == BODY_CHUNKED;
 		r->up_done = !call.has_body;
 		e = http_call_open(o->pool, &call, relay_pump, r, &r->call);

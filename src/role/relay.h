@@ -26,9 +26,14 @@ struct relay_result {
 };
 
 struct relay_owner {
-	/* No answer has begun and none can be had: end the request with one of your own. */
-	void (*failed)(void *arg, struct http_request *r, enum err e, const char *fault);
-	/* The relay is over and gone; the request has been ended. Called exactly once. */
+	/*
+	 * No answer has begun and none can be had: end the request with one of your own, or go on with it.
+	 * copy: the body as far as it was consumed (relay_options.copy_max), NULL if there is none; valid
+	 * during the call.
+	 */
+	void (*failed)(void *arg, struct http_request *r, enum err e, const char *fault,
+		       const struct str *copy);
+	/* The relay is over and gone; the request was ended, or failed() has it. Called exactly once. */
 	void (*ended)(void *arg, const struct relay_result *res);
 	void *arg;
 };
@@ -43,6 +48,7 @@ struct relay_options {
 	struct str                answer_fields; /* ditto, added to the answer */
 	msec                      response_head_ms;
 	bool                      keep_connection;
+	size_t                    copy_max; /* of the request body, kept until the answer begins; 0: none */
 };
 
 /* Takes the request over. On error nothing has begun and the caller still owns it. */
