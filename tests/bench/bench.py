@@ -346,11 +346,11 @@ def arguments():
     keys = [r.key for r in WORK] + ["memory"]
     p = argparse.ArgumentParser(prog="scripts/bench", description="see scripts/bench --help")
     p.add_argument("--quick", action="store_true", help="little work, one round")
-    p.add_argument("--rounds", type=int, help="rounds per row, default 7")
+    p.add_argument("--rounds", type=int, help="rounds per row, default 5")
     p.add_argument("--rows", default=",".join(keys), help="only these, by comma")
     p.add_argument("--servers", default=",".join(ORDER), help="only these, by comma")
     args = p.parse_args()
-    args.rounds = args.rounds or (1 if args.quick else 7)
+    args.rounds = args.rounds or (1 if args.quick else 5)
     args.rows, args.servers = args.rows.split(","), args.servers.split(",")
     unknown = set(args.rows) - set(keys) | set(args.servers) - set(ORDER)
     if unknown:
