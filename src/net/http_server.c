@@ -29,6 +29,7 @@ struct http_request {
 	struct h1_head_parser parser;
 	struct h1_body        body;
 	uint64_t              body_max;
+	struct buf            restored;  /* given back by the handler, comes before the span */
 	struct str            span;      /* decoded bytes at the front of the stream, not yet consumed */
 	enum err              broken;
 	bool                  body_done;
@@ -92,6 +93,7 @@ static void request_free(struct http_conn *c)
 	if (c->request == NULL)
 		return;
 	arena_fini(&c->request->arena);
+	buf_fini(&c->request->restored);
 	free(c->request);
 	c->request = NULL;
 }
@@ -547,6 +549,8 @@ struct str http_request_peek(struct http_request *r)
 {
 	static const struct str none = { "", 0 };
 
+	if (buf_len(&r->restored) > 0 && r->broken == ERR_OK)
+		return buf_str(&r->restored);
 	if (r->body_done || r->broken != ERR_OK)
 		return none;
 	if (!r->continued)
@@ -569,6 +573,10 @@ struct str http_request_peek(struct http_request *r)
 
 void http_request_consume(struct http_request *r, size_t n)
 {
+	if (buf_len(&r->restored) > 0) {
+		buf_take(&r->restored, n);
+		return;
+	}
 	check(n <= r->span.len);
 	stream_consume(r->conn->stream, n);
 	r->span.len -= n;
@@ -578,7 +586,15 @@ void http_request_consume(struct http_request *r, size_t n)
 
 bool http_request_body_done(const struct http_request *r)
 {
-	return r->body_done;
+	return r->body_done && buf_len(&r->restored) == 0;
+}
+
+void http_request_restore(struct http_request *r, struct buf *body)
+{
+	check(buf_len(&r->restored) == 0);
+	buf_fini(&r->restored);
+	r->restored = *body;
+	buf_init(body, body->max);
 }
 
 uint64_t http_request_body_seen(const struct http_request *r)

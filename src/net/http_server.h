@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/list.h"
 #include "codec/http/h1.h"
 #include "loop/loop.h"
@@ -81,6 +82,12 @@ struct str http_request_peek(struct http_request *r);
 void       http_request_consume(struct http_request *r, size_t n);
 bool       http_request_body_done(const struct http_request *r); /* all of it was consumed */
 uint64_t   http_request_body_seen(const struct http_request *r); /* bytes consumed */
+/*
+ * Gives back what was consumed, from the first byte of the body: it is peeked at again, as if it had just
+ * come. The storage is taken over, *body left empty.
+ */
+void http_request_restore(struct http_request *r, struct buf *body);
+
 /* More body bytes than this: broken with ERR_TOO_LARGE. */
 void http_request_body_max(struct http_request *r, uint64_t max);
 
