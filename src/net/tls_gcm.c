@@ -25,23 +25,25 @@
 #endif
 
 int __real_mbedtls_gcm_crypt_and_tag(mbedtls_gcm_context *ctx, int mode, size_t length,
-				     const unsigned char *iv, size_t iv_len,
-				     const unsigned char *add, size_t add_len,
-				     const unsigned char *input, unsigned char *output,
-				     size_t tag_len, unsigned char *tag);
-int __real_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length, const unsigned char *iv,
-				    size_t iv_len, const unsigned char *add, size_t add_len,
-				    const unsigned char *tag, size_t tag_len,
-				    const unsigned char *input, unsigned char *output);
+                                     const unsigned char *iv, size_t iv_len,
+                                     const unsigned char *add, size_t add_len,
+                                     const unsigned char *input, unsigned char *output,
+                                     size_t tag_len, unsigned char *tag);
+int __real_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length,
+                                    const unsigned char *iv, size_t iv_len,
+                                    const unsigned char *add, size_t add_len,
+                                    const unsigned char *tag, size_t tag_len,
+                                    const unsigned char *input, unsigned char *output);
 int __wrap_mbedtls_gcm_crypt_and_tag(mbedtls_gcm_context *ctx, int mode, size_t length,
-				     const unsigned char *iv, size_t iv_len,
-				     const unsigned char *add, size_t add_len,
-				     const unsigned char *input, unsigned char *output,
-				     size_t tag_len, unsigned char *tag);
-int __wrap_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length, const unsigned char *iv,
-				    size_t iv_len, const unsigned char *add, size_t add_len,
-				    const unsigned char *tag, size_t tag_len,
-				    const unsigned char *input, unsigned char *output);
+                                     const unsigned char *iv, size_t iv_len,
+                                     const unsigned char *add, size_t add_len,
+                                     const unsigned char *input, unsigned char *output,
+                                     size_t tag_len, unsigned char *tag);
+int __wrap_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length,
+                                    const unsigned char *iv, size_t iv_len,
+                                    const unsigned char *add, size_t add_len,
+                                    const unsigned char *tag, size_t tag_len,
+                                    const unsigned char *input, unsigned char *output);
 
 #if KEY_IS_IN_REACH
 /* The raw key of a 256-bit AES context, or NULL. */
@@ -68,8 +70,9 @@ static bool ways_agree(mbedtls_gcm_context *ctx, const uint8_t *key)
 	static const uint8_t nonce[AEAD_NONCE_BYTES] = { 1 }, in[40] = { 2 };
 	uint8_t              a[sizeof(in) + AEAD_TAG_BYTES], b[sizeof(a)];
 
-	if (__real_mbedtls_gcm_crypt_and_tag(ctx, MBEDTLS_GCM_ENCRYPT, sizeof(in), nonce, sizeof(nonce),
-					     in, 5, in, a, AEAD_TAG_BYTES, a + sizeof(in)) != 0)
+	if (__real_mbedtls_gcm_crypt_and_tag(ctx, MBEDTLS_GCM_ENCRYPT, sizeof(in), nonce,
+	                                     sizeof(nonce), in, 5, in, a, AEAD_TAG_BYTES,
+	                                     a + sizeof(in)) != 0)
 		return false;
 	aead_seal(key, nonce, in, 5, in, sizeof(in), b, b + sizeof(in));
 	return memcmp(a, b, sizeof(a)) == 0;
@@ -92,30 +95,32 @@ static const uint8_t *fast_key(mbedtls_gcm_context *ctx, size_t iv_len, size_t t
 }
 
 int __wrap_mbedtls_gcm_crypt_and_tag(mbedtls_gcm_context *ctx, int mode, size_t length,
-				     const unsigned char *iv, size_t iv_len,
-				     const unsigned char *add, size_t add_len,
-				     const unsigned char *input, unsigned char *output,
-				     size_t tag_len, unsigned char *tag)
+                                     const unsigned char *iv, size_t iv_len,
+                                     const unsigned char *add, size_t add_len,
+                                     const unsigned char *input, unsigned char *output,
+                                     size_t tag_len, unsigned char *tag)
 {
 	const uint8_t *key = mode == MBEDTLS_GCM_ENCRYPT ? fast_key(ctx, iv_len, tag_len) : NULL;
 
 	if (key == NULL)
 		return __real_mbedtls_gcm_crypt_and_tag(ctx, mode, length, iv, iv_len, add, add_len,
-							input, output, tag_len, tag);
+		                                        input, output, tag_len, tag);
 	aead_seal(key, iv, add, add_len, input, length, output, tag);
 	return 0;
 }
 
-int __wrap_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length, const unsigned char *iv,
-				    size_t iv_len, const unsigned char *add, size_t add_len,
-				    const unsigned char *tag, size_t tag_len,
-				    const unsigned char *input, unsigned char *output)
+int __wrap_mbedtls_gcm_auth_decrypt(mbedtls_gcm_context *ctx, size_t length,
+                                    const unsigned char *iv, size_t iv_len,
+                                    const unsigned char *add, size_t add_len,
+                                    const unsigned char *tag, size_t tag_len,
+                                    const unsigned char *input, unsigned char *output)
 {
 	const uint8_t *key = fast_key(ctx, iv_len, tag_len);
 
 	if (key == NULL)
 		return __real_mbedtls_gcm_auth_decrypt(ctx, length, iv, iv_len, add, add_len, tag,
-						       tag_len, input, output);
-	return aead_open(key, iv, add, add_len, input, length, output, tag) ?
-		       0 : MBEDTLS_ERR_GCM_AUTH_FAILED;
+		                                       tag_len, input, output);
+	return aead_open(key, iv, add, add_len, input, length, output, tag)
+		? 0
+		: MBEDTLS_ERR_GCM_AUTH_FAILED;
 }

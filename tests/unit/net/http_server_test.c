@@ -14,15 +14,15 @@
 
 #define ANSWER(length, body) \
 	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " length "\r\n\r\n" body
-#define LAST(length, body)                                                                   \
-	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " length             \
+#define LAST(length, body)                                                       \
+	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " length \
 	"\r\nConnection: close\r\n\r\n" body
-#define OLD(length, body)                                                                    \
-	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " length             \
+#define OLD(length, body)                                                        \
+	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " length \
 	"\r\nConnection: keep-alive\r\n\r\n" body
-#define REFUSED(line, length, slug)                                                          \
-	"HTTP/1.1 " line "\r\nContent-Type: application/json\r\nConnection: close\r\n"       \
-	"Content-Length: " length "\r\n\r\n"                                                 \
+#define REFUSED(line, length, slug)                                                    \
+	"HTTP/1.1 " line "\r\nContent-Type: application/json\r\nConnection: close\r\n" \
+	"Content-Length: " length "\r\n\r\n"                                           \
 	"{\"errcode\":\"M_UNRECOGNIZED\",\"error\":\"request refused: " slug "\"}"
 
 /* The handler answers "METHOD target body"; /early before the body, /chunks in chunks, /cut not to the end. */
@@ -34,18 +34,22 @@ static const struct row {
 	  "GET /a HTTP/1.1\r\nHost: x\r\n\r\nPUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 	  "GET /c HTTP/1.1\r\nHost: x\r\n\r\n",
 	  ANSWER("7", "GET /a ") ANSWER("10", "PUT /b abc") ANSWER("7", "GET /c ") },
-	{ "chunked body", "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-			  "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: no\r\n\r\n"
-			  "GET /b HTTP/1.1\r\nHost: x\r\n\r\n",
+	{ "chunked body",
+	  "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+	  "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: no\r\n\r\n"
+	  "GET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	  ANSWER("12", "PUT /a abcde") ANSWER("7", "GET /b ") },
-	{ "empty body", "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", ANSWER("7", "PUT /a ") },
+	{ "empty body", "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+	  ANSWER("7", "PUT /a ") },
 	{ "HEAD", "HEAD /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
 	  ANSWER("8", "") ANSWER("7", "GET /b ") },
-	{ "asked to close", "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\n",
+	{ "asked to close",
+	  "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\n",
 	  LAST("7", "GET /a ") },
 	{ "1.0 ends", "GET /a HTTP/1.0\r\nHost: x\r\n\r\n", LAST("7", "GET /a ") },
-	{ "1.0 kept", "GET /a HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
-		      "GET /b HTTP/1.0\r\nHost: x\r\n\r\n",
+	{ "1.0 kept",
+	  "GET /a HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+	  "GET /b HTTP/1.0\r\nHost: x\r\n\r\n",
 	  OLD("7", "GET /a ") LAST("7", "GET /b ") },
 	{ "early answer closes", "PUT /early HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde",
 	  LAST("11", "PUT /early ") },
@@ -57,15 +61,18 @@ static const struct row {
 	  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n" },
 	{ "good, then bad", "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\nHost: x\r\n\r\n",
 	  ANSWER("7", "GET /a ") REFUSED("400 Bad Request", "63", "bare-lf") },
-	{ "two lengths", "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+	{ "two lengths",
+	  "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
 	  REFUSED("400 Bad Request", "67", "two-lengths") },
-	{ "six requests are the most", "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
-				      "GET /3 HTTP/1.1\r\nHost: x\r\n\r\nGET /4 HTTP/1.1\r\nHost: x\r\n\r\n"
-				      "GET /5 HTTP/1.1\r\nHost: x\r\n\r\nGET /6 HTTP/1.1\r\nHost: x\r\n\r\n"
-				      "GET /7 HTTP/1.1\r\nHost: x\r\n\r\n",
-	  ANSWER("7", "GET /1 ") ANSWER("7", "GET /2 ") ANSWER("7", "GET /3 ") ANSWER("7", "GET /4 ")
-		  ANSWER("7", "GET /5 ") LAST("7", "GET /6 ") },
-	{ "truncated body is no request", "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "" },
+	{ "six requests are the most",
+	  "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
+	  "GET /3 HTTP/1.1\r\nHost: x\r\n\r\nGET /4 HTTP/1.1\r\nHost: x\r\n\r\n"
+	  "GET /5 HTTP/1.1\r\nHost: x\r\n\r\nGET /6 HTTP/1.1\r\nHost: x\r\n\r\n"
+	  "GET /7 HTTP/1.1\r\nHost: x\r\n\r\n",
+	  ANSWER("7", "GET /1 ") ANSWER("7", "GET /2 ") ANSWER("7", "GET /3 ")
+	          ANSWER("7", "GET /4 ") ANSWER("7", "GET /5 ") LAST("7", "GET /6 ") },
+	{ "truncated body is no request",
+	  "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "" },
 };
 
 struct world {
@@ -223,9 +230,11 @@ static void on_guard(void *arg)
 static void play(const struct row *row, size_t piece)
 {
 	struct world               w = { .in = row->in, .piece = piece };
-	struct http_server_options o = { { 8000, 4096, 8192, 64 }, 6, 5000, 5000, 5000, 5000, 32768 };
-	struct http_handler        h = { on_request, NULL, NULL, &w };
-	struct endpoint            any;
+	struct http_server_options o = {
+		{ 8000, 4096, 8192, 64 }, 6, 5000, 5000, 5000, 5000, 32768
+	};
+	struct http_handler h = { on_request, NULL, NULL, &w };
+	struct endpoint     any;
 
 	print_message("  %s (%zu)\n", row->name, piece);
 	w.loop = loop_new();
@@ -239,11 +248,13 @@ static void play(const struct row *row, size_t piece)
 	any = (struct endpoint){ .address = address_v4(127, 0, 0, 1, 0) };
 	assert_int_equal(listener_open(w.loop, &any, on_accept, &w, &w.listener), ERR_OK);
 	assert_int_equal(dial_start(&w.dial, w.loop, listener_endpoint(w.listener), 1, 5000,
-				    on_connected, &w), ERR_OK);
+	                            on_connected, &w),
+	                 ERR_OK);
 	loop_run(w.loop);
 	http_server_free(w.server);
 	loop_free(w.loop);
-	assert_string_equal(buf_add(&w.got, STRL("\0")) == ERR_OK ? buf_str(&w.got).ptr : "", row->out);
+	assert_string_equal(buf_add(&w.got, STRL("\0")) == ERR_OK ? buf_str(&w.got).ptr : "",
+	                    row->out);
 	buf_fini(&w.got);
 	buf_fini(&w.body);
 }
