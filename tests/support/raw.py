@@ -76,10 +76,10 @@ class Peer:
         for at in range(0, len(data), piece or len(data) or 1):
             self.sock.sendall(data[at:at + piece] if piece else data)
 
-    def send_gently(self, data):
+    def send_gently(self, data, piece=None):
         """As much as the other side takes before it closes; False if not all."""
         try:
-            self.send(data)
+            self.send(data, piece)
         except OSError:
             return False
         return True
