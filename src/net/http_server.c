@@ -7,7 +7,7 @@
 
 enum {
 	CONN_OUT_MAX = 64 * 1024, /* head and body put together before one stream_write() */
-	CONN_FLUSH_AT = 15 * 1024,
+	CONN_FLUSH_AT = 16 * 1024,
 	CONN_BURST = 32,          /* requests answered in one turn before others get theirs */
 	LINGER_MS = 2000,
 	LINGER_BYTES = 64 * 1024,
@@ -294,7 +294,8 @@ static void conn_dispatch(struct http_conn *c)
 	if (r->head.body == BODY_LENGTH && r->head.content_length == 0)
 		r->body_done = true;
 	r->continued = !r->head.expect_continue || r->body_done;
-	c->close_after = !r->head.keep_alive || s->draining || c->served >= s->options.requests_max;
+	c->close_after = !r->head.keep_alive || s->draining || c->served >= s->options.requests_max ||
+			 r->head.method == HTTP_CONNECT; /* what follows was meant for a tunnel */
 	conn_set_state(c, CONN_REQUEST);
 	deadline_clear(&c->deadline);
 	request_note_end(r);
