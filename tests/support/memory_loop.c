@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop/work.h"
 #include "net/dns.h"
 #include "net/tls.h"
 
@@ -14,6 +15,9 @@ struct loop {
 	struct deadline *deadlines[256];
 	size_t       deadline_count;
 	enum err     dials, handshakes;
+	uint64_t     unix_at_zero;
+	struct link  jobs; /* struct work */
+	bool         jobs_held;
 };
 
 /* A dial or a handshake under way. */
@@ -262,6 +266,27 @@ msec loop_now(const struct loop *l)
 	return l->now;
 }
 
+msec loop_unix_ms(const struct loop *l)
+{
+	return l->unix_at_zero + l->now;
+}
+
+void memory_loop_set_unix(struct loop *l, uint64_t unix_ms)
+{
+	l->unix_at_zero = unix_ms - l->now;
+}
+
+/* The same in every run. */
+void loop_random(void *p, size_t n)
+{
+	static uint32_t state = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		state = state * 1664525u + 1013904223u;
+		((unsigned char *)p)[i] = (unsigned char)(state >> 24);
+	}
+}
+
 void deadline_init(struct deadline *d, struct loop *l, deadline_fn *expired, void *arg)
 {
 	*d = (struct deadline){ l, expired, arg, MS_NEVER, MS_NEVER, SIZE_MAX };
@@ -327,6 +352,71 @@ void soon_clear(struct soon *s)
 	s->prev->next = s->next;
 	s->next->prev = s->prev;
 	s->queued = false;
+}
+
+/* ---- jobs ---- */
+
+struct work {
+	struct link   link;
+	struct work **slot; /* NULL once cancelled */
+	work_run_fn  *run;
+	work_done_fn *done;
+	void         *arg;
+};
+
+enum err work_start(struct work **slot, struct loop *l, work_run_fn *run, work_done_fn *done,
+                    void *arg)
+{
+	struct work *w = calloc(1, sizeof(*w));
+
+	check(w != NULL);
+	*w = (struct work){ .slot = slot, .run = run, .done = done, .arg = arg };
+	list_push_back(&l->jobs, &w->link);
+	*slot = w;
+	return ERR_OK;
+}
+
+void work_cancel(struct work **slot, work_done_fn *forget)
+{
+	struct work *w = *slot;
+
+	if (w == NULL)
+		return;
+	*slot = NULL;
+	w->slot = NULL;
+	w->done = forget;
+}
+
+static bool turn_jobs(struct loop *l)
+{
+	struct link *k = l->jobs_held ? NULL : list_pop(&l->jobs);
+	struct work *w, was;
+
+	if (k == NULL)
+		return false;
+	w = LIST_ENTRY(k, struct work, link);
+	w->run(w->arg);
+	was = *w;
+	free(w);
+	if (was.slot != NULL)
+		*was.slot = NULL;
+	if (was.done != NULL)
+		was.done(was.arg);
+	return true;
+}
+
+void memory_loop_hold_jobs(struct loop *l, bool held)
+{
+	l->jobs_held = held;
+}
+
+size_t memory_loop_jobs(const struct loop *l)
+{
+	size_t n = 0;
+
+	for (const struct link *k = l->jobs.next; k != &l->jobs; k = k->next)
+		n++;
+	return n;
 }
 
 /* ---- dials and handshakes ---- */
@@ -506,6 +596,7 @@ struct loop *memory_loop_new(void)
 	l->now = 1000;
 	list_init(&l->streams);
 	list_init(&l->pending);
+	list_init(&l->jobs);
 	l->soon_head.prev = l->soon_head.next = &l->soon_head;
 	return l;
 }
@@ -515,6 +606,7 @@ void memory_loop_free(struct loop *l)
 	check(l->deadline_count == 0);
 	check(l->soon_head.next == &l->soon_head);
 	check(list_empty(&l->pending));
+	check(list_empty(&l->jobs));
 	while (!list_empty(&l->streams)) {
 		struct memory_stream *m = LIST_ENTRY(l->streams.next, struct memory_stream, link);
 
@@ -574,7 +666,7 @@ void memory_loop_settle(struct loop *l)
 {
 	unsigned turns = 0;
 
-	while (turn_soon(l) || turn_pending(l) || turn_streams(l))
+	while (turn_soon(l) || turn_pending(l) || turn_streams(l) || turn_jobs(l))
 		check(++turns < 1000000); /* somebody runs in circles */
 }
 

@@ -70,4 +70,11 @@ void   memory_loop_dials(struct loop *l, enum err e);
 void   memory_loop_handshakes(struct loop *l, enum err e);
 size_t memory_loop_pending(const struct loop *l); /* dials and handshakes under way */
 
+/* What the wall clock shows now; it goes on with the time of the loop. 1970 until this is called. */
+void memory_loop_set_unix(struct loop *l, uint64_t unix_ms);
+
+/* Jobs run one after the other as the loop turns, cancelled ones too; held: not yet. */
+void   memory_loop_hold_jobs(struct loop *l, bool held);
+size_t memory_loop_jobs(const struct loop *l);
+
 #endif
