@@ -9,7 +9,7 @@
 
 enum {
 	CALL_OUT_MAX = 64 * 1024,
-	CALL_FLUSH_AT = 15 * 1024,
+	CALL_FLUSH_AT = 16 * 1024,
 	CALL_HELD_MAX = 64 * 1024,  /* of a request, to be sent again when a kept connection is dead */
 	CALL_ARENA_MAX = 24 * 1024, /* one answer's head */
 	INFORMATIONAL_MAX = 8,
@@ -49,7 +49,6 @@ struct http_call {
 	struct http_pool     *pool;
 	enum call_state       state;
 	struct http_call_options options; /* pointers inside are into own memory */
-	struct endpoint       to[DIAL_ADDRESSES_MAX];
 	char                  tls_name[256];
 	struct arena          arena; /* the request head, then the answer's */
 	struct dial          *dial;
@@ -78,6 +77,7 @@ struct http_call {
 	void                 *arg;
 	struct deadline       deadline; /* the answer's head; progress */
 	struct soon           soon;
+	struct endpoint       to[]; /* the target's, as many as it had */
 };
 
 static void call_read(struct http_call *c);
@@ -522,8 +522,6 @@ static enum err call_init(struct http_call *c, const struct http_call_options *o
 	c->options = *o;
 	c->options.target.tls = NULL; /* held below */
 	c->options.head = (struct str){ NULL, 0 };
-	if (o->target.count == 0 || o->target.count > DIAL_ADDRESSES_MAX)
-		return ERR_RANGE;
 	memcpy(c->to, o->target.to, o->target.count * sizeof(c->to[0]));
 	c->options.target.to = c->to;
 	if (!str_copy(o->target.tls_name, c->tls_name, sizeof(c->tls_name)))
@@ -537,9 +535,13 @@ static enum err call_init(struct http_call *c, const struct http_call_options *o
 enum err http_call_open(struct http_pool *p, const struct http_call_options *o,
 			http_call_wake_fn *wake, void *arg, struct http_call **out)
 {
-	struct http_call *c = calloc(1, sizeof(*c));
+	size_t            count_to = o->target.count;
+	struct http_call *c;
 	enum err          e;
 
+	if (count_to == 0 || count_to > DIAL_ADDRESSES_MAX)
+		return ERR_RANGE;
+	c = calloc(1, sizeof(*c) + count_to * sizeof(c->to[0]));
 	if (c == NULL)
 		return ERR_NOMEM;
 	c->pool = p;

@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-enum { RELAY_SPAN_MAX = 15 * 1024 };
+enum { RELAY_SPAN_MAX = 16 * 1024 };
 
 struct relay {
 	struct http_request *request;
