@@ -32,7 +32,7 @@ void answer_error(struct http_request *r, int status, const char *errcode, const
 	http_respond_with(r, status, "application/json", error_fields(status, cors), writer_done(&w));
 }
 
-void answer_failure(struct http_request *r, enum err e, const char *whom, bool cors)
+int answer_failure(struct http_request *r, enum err e, const char *whom, bool cors)
 {
 	char        text[96];
 	int         status = err_status(e);
@@ -40,7 +40,7 @@ void answer_failure(struct http_request *r, enum err e, const char *whom, bool c
 
 	if (e == ERR_TOO_LARGE) {
 		answer_error(r, 413, "M_TOO_LARGE", "the request body is too large", cors);
-		return;
+		return 413;
 	}
 	if (status == 400 || status == 408)
 		errcode = "M_NOT_JSON", snprintf(text, sizeof(text), "the request body is %s",
@@ -53,6 +53,7 @@ void answer_failure(struct http_request *r, enum err e, const char *whom, bool c
 	if (status == 502 && str_is(str_of(whom), "homeserver") && e != ERR_BAD_ANSWER)
 		status = 503;
 	answer_error(r, status, errcode, text, cors);
+	return status;
 }
 
 void answer_preflight(struct http_request *r)

@@ -14,8 +14,8 @@
 void answer_error(struct http_request *r, int status, const char *errcode, const char *text,
 		  bool cors);
 
-/* The answer to a failure between us and `whom` ("homeserver", "server"), from the error table. */
-void answer_failure(struct http_request *r, enum err e, const char *whom, bool cors);
+/* The answer to a failure between us and `whom` ("homeserver", "server"), from the error table; its status. */
+int answer_failure(struct http_request *r, enum err e, const char *whom, bool cors);
 
 /* 204 to a CORS preflight. */
 void answer_preflight(struct http_request *r);

@@ -53,6 +53,7 @@ struct passage {
 	bool                          has_place;
 	enum path_class               class;
 	msec                          began_at;
+	int                           status; /* of our own answer; 0: none */
 	char                          method[16], path[208]; /* for the log; cut to fit */
 	char                          peer[ADDRESS_TEXT_SIZE];
 };
@@ -304,7 +305,7 @@ static void on_relay_failed(void *arg, struct http_request *r, enum err e, const
 
 	(void)copy;
 	(void)fault;
-	answer_failure(r, e, "homeserver", wants_cors(p->class));
+	p->status = answer_failure(r, e, "homeserver", wants_cors(p->class));
 }
 
 static void on_relay_ended(void *arg, const struct relay_result *res)
@@ -317,7 +318,10 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 		count(COUNT_inbound_relayed);
 	else
 		count_cause(CAUSE_inbound_failures, res->err);
-	passage_log(p, res->status != 0 ? res->status : err_status(res->err), res);
+	upstream_note(p->upstream, res->err);
+	if (res->status != 0)
+		p->status = res->status;
+	passage_log(p, p->status != 0 ? p->status : err_status(res->err), res);
 	passage_free(p);
 }
 
@@ -374,8 +378,8 @@ static void passage_relay(void *arg)
 	if (e == ERR_OK)
 		return;
 	count_cause(CAUSE_inbound_failures, e);
-	answer_failure(p->request, e, "homeserver", wants_cors(p->class));
-	passage_log(p, err_status(e), NULL);
+	upstream_note(p->upstream, e);
+	passage_log(p, answer_failure(p->request, e, "homeserver", wants_cors(p->class)), NULL);
 	passage_free(p);
 }
 

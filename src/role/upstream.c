@@ -2,11 +2,15 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
+
 enum { UPSTREAM_ADDRESSES_MAX = 4, LOOKUP_MS = 5000, LIFE_MIN_S = 10, LIFE_MAX_S = 600, RETRY_S = 5 };
 
 struct upstream {
 	unsigned           refs;
 	bool               secure; /* https */
+	enum err           trouble; /* why it could not be reached the last time */
+	char               url[300];
 	struct loop       *loop;
 	struct http_pool  *pool;
 	struct limit       calls;
@@ -114,6 +118,33 @@ enum err upstream_target(struct upstream *u, struct http_target *target, struct 
 	return ERR_OK;
 }
 
+/* What the owner should look at. */
+static const struct {
+	enum err    e;
+	const char *text;
+} troubles[] = {
+	{ ERR_REFUSED, "refuses connections: is the homeserver running, and does it listen there?" },
+	{ ERR_UNREACHABLE, "cannot be reached: is the machine on, and is this its address?" },
+	{ ERR_TIMEOUT, "does not answer in time: is the machine on, and does a firewall let doorstep through?" },
+	{ ERR_DNS, "has a name that cannot be looked up: check option dns, or configure its address" },
+	{ ERR_NO_RECORD, "has a name without an address: check it, or configure its address" },
+	{ ERR_TLS, "does not speak TLS as it should: is https right, and this its port?" },
+	{ ERR_CERTIFICATE, "has a certificate that ca_file does not vouch for, or one for another name" },
+};
+
+void upstream_note(struct upstream *u, enum err e)
+{
+	if (e == ERR_OK && u->trouble != ERR_OK) {
+		u->trouble = ERR_OK;
+		log_say(LOG_WARN, "homeserver.back", "%s answers again", u->url);
+	}
+	for (size_t i = 0; i < sizeof(troubles) / sizeof(troubles[0]); i++)
+		if (troubles[i].e == e && u->trouble != e) {
+			u->trouble = e;
+			log_say(LOG_WARN, "homeserver.away", "%s %s", u->url, troubles[i].text);
+		}
+}
+
 void upstream_wait_cancel(struct upstream_wait *w)
 {
 	list_remove(&w->link);
@@ -138,6 +169,7 @@ static void upstream_fill(struct upstream *u, const struct homeserver_settings *
 {
 	struct address ip;
 
+	(void)str_copy(str_head(str_of(hs->url), sizeof(u->url) - 1), u->url, sizeof(u->url));
 	u->port = hs->port;
 	u->is_name = hs->host_is_name;
 	if (hs->host != NULL)

@@ -35,6 +35,9 @@ struct upstream_wait {
 enum err upstream_target(struct upstream *u, struct http_target *target, struct upstream_wait *w);
 void     upstream_wait_cancel(struct upstream_wait *w);
 
+/* How a request to it went. When it cannot be reached, and when it can again, the log says so once. */
+void upstream_note(struct upstream *u, enum err e);
+
 struct http_pool *upstream_pool(struct upstream *u);
 struct limit     *upstream_calls(struct upstream *u); /* the ceiling on connections to it */
 /* For a reload: where names are asked and which authorities count from now on. */
