@@ -208,6 +208,13 @@ static enum err build_homeservers(struct builder *b)
 			.host_is_name = o->url.is_name,
 			.port = o->url.port,
 			.connections_max = o->connection_limit,
+			.can_wake = config_is_set(s, "wake_mac"),
+			.wake_mac = o->wake_mac,
+			.wake_address = o->wake_address,
+			.wake_on = o->wake_on,
+			.probe_ms = o->probe_interval,
+			.sleep_grace_ms = o->sleep_grace,
+			.queue_bytes = o->queue_limit,
 		};
 		if (o->url.unix_path != NULL)
 			str_copy(str_of(o->url.unix_path), h->endpoint.path,

@@ -88,6 +88,20 @@ static enum err domain_is_reachable(const struct config_document *d, const struc
 	return ERR_OK;
 }
 
+static enum err homeserver_wakes(const struct config_document *d, const struct config_section *s)
+{
+	const struct homeserver_options *o = s->values;
+
+	if (config_is_set(s, "wake_mac") && o->url.unix_path != NULL)
+		return config_refuse(d, s, "wake_mac", 0,
+		                     "wake_mac: a homeserver on a unix socket is on this machine, "
+		                     "which is awake");
+	if (config_is_set(s, "wake_address") && !config_is_set(s, "wake_mac"))
+		return config_refuse(d, s, "wake_address", 0,
+		                     "wake_address: has no effect without an 'option wake_mac'");
+	return ERR_OK;
+}
+
 /* What a socket occupies. */
 struct claim {
 	const struct config_section *section;
@@ -251,12 +265,19 @@ static const struct {
 	enum option_section kind;
 	rule_fn            *holds;
 } rules[] = {
-	{ SECTION_DOMAIN, domain_is_unique },      { SECTION_DOMAIN, domain_reference },
-	{ SECTION_DOMAIN, domain_exposes },        { SECTION_DOMAIN, domain_has_certificate },
-	{ SECTION_DOMAIN, domain_is_reachable },   { SECTION_LISTEN, listen_has_domain },
-	{ SECTION_LISTEN, check_claim },           { SECTION_OUTBOUND, outbound_reference },
-	{ SECTION_OUTBOUND, outbound_has_secret }, { SECTION_OUTBOUND, outbound_is_private },
-	{ SECTION_OUTBOUND, check_claim },         { SECTION_LIMITS, limits_fit },
+	{ SECTION_DOMAIN, domain_is_unique },
+	{ SECTION_DOMAIN, domain_reference },
+	{ SECTION_DOMAIN, domain_exposes },
+	{ SECTION_DOMAIN, domain_has_certificate },
+	{ SECTION_DOMAIN, domain_is_reachable },
+	{ SECTION_HOMESERVER, homeserver_wakes },
+	{ SECTION_LISTEN, listen_has_domain },
+	{ SECTION_LISTEN, check_claim },
+	{ SECTION_OUTBOUND, outbound_reference },
+	{ SECTION_OUTBOUND, outbound_has_secret },
+	{ SECTION_OUTBOUND, outbound_is_private },
+	{ SECTION_OUTBOUND, check_claim },
+	{ SECTION_LIMITS, limits_fit },
 };
 
 enum err config_check(const struct config_document *d)

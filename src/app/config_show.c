@@ -4,8 +4,9 @@
 
 /* An option's texts, from the file or the default. */
 struct texts {
-	const struct uci_value *next; /* NULL: the default only */
+	const struct uci_value *next; /* NULL: no more */
 	struct uci_value        def;
+	struct str              rest; /* words of the one before that are still to come */
 };
 
 /* False: the option has no value. */
@@ -26,6 +27,22 @@ static bool texts_of(const struct config_document *d, const struct config_sectio
 	return true;
 }
 
+/* The next item: a value, or of values that are words one of them. False: no more. */
+static bool next_text(const struct option *o, struct texts *t, struct str *out)
+{
+	if (t->rest.len == 0) {
+		if (t->next == NULL)
+			return false;
+		t->rest = o->type == OPTION_WORDS ? str_trim(t->next->text) : t->next->text;
+		t->next = t->next->next;
+	}
+	*out = t->rest;
+	if (o->type == OPTION_WORDS)
+		*out = str_head(t->rest, str_find(t->rest, ' '));
+	t->rest = str_trim(str_from(t->rest, out->len));
+	return true;
+}
+
 static void print_quoted(struct str s, FILE *out)
 {
 	fputc('\'', out);
@@ -42,12 +59,13 @@ static void show_option(const struct config_document *d, const struct config_sec
 {
 	char         scratch[OPTION_SCRATCH];
 	struct texts t;
+	struct str   text;
 
 	if (!texts_of(d, s, o, scratch, &t))
 		return;
-	for (; t.next != NULL; t.next = t.next->next) {
+	while (next_text(o, &t, &text)) {
 		fprintf(out, "\t%s %s ", o->flags & OPTION_LIST ? "list" : "option", o->name);
-		print_quoted(t.next->text, out);
+		print_quoted(text, out);
 		fputs(config_is_set(s, o->name) ? "\n" : " # default\n", out);
 	}
 }
@@ -91,12 +109,13 @@ static void print_json_value(const struct option *o, struct str text, FILE *out)
 static void json_option(const struct option *o, struct texts *t, FILE *out)
 {
 	const char *comma = "";
+	struct str  text;
 
 	print_json(str_of(o->name), out);
 	fputs(o->flags & OPTION_LIST ? ":[" : ":", out);
-	for (; t->next != NULL; t->next = t->next->next) {
+	while (next_text(o, t, &text)) {
 		fputs(comma, out);
-		print_json_value(o, t->next->text, out);
+		print_json_value(o, text, out);
 		comma = ",";
 	}
 	fputs(o->flags & OPTION_LIST ? "]" : "", out);

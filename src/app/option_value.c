@@ -107,11 +107,21 @@ static enum err parse_choice(const struct value *v, void *at)
 
 static enum err parse_words(const struct value *v, void *at)
 {
-	const struct option_word *word = find_word(v->option->words, v->text);
+	struct str rest = str_trim(v->text);
 
-	if (word == NULL)
+	if (rest.len == 0)
 		return refuse_word(v);
-	*(unsigned *)at |= word->value;
+	while (rest.len > 0) {
+		struct value              one = *v;
+		const struct option_word *word;
+
+		one.text = str_head(rest, str_find(rest, ' '));
+		word = find_word(v->option->words, one.text);
+		if (word == NULL)
+			return refuse_word(&one);
+		*(unsigned *)at |= word->value;
+		rest = str_trim(str_from(rest, one.text.len));
+	}
 	return ERR_OK;
 }
 
@@ -259,6 +269,21 @@ static enum err parse_range(const struct value *v, void *at)
 		return refuse(v,
 		              "'%.*s' is not an address range, such as 192.168.0.0/16 or fd00::/8",
 		              SHOWN(v->text));
+	return ERR_OK;
+}
+
+static enum err parse_mac(const struct value *v, void *at)
+{
+	enum err e = wol_mac_parse(v->text, at);
+
+	if (e == ERR_RANGE)
+		return refuse(v, "'%.*s' is not the address of one network card", SHOWN(v->text));
+	if (e != ERR_OK)
+		return refuse(
+			v,
+			"'%.*s' is not a hardware address: write six pairs of hexadecimal digits, as "
+			"in 00:11:22:33:44:55",
+			SHOWN(v->text));
 	return ERR_OK;
 }
 
@@ -450,6 +475,7 @@ static const struct {
 	[OPTION_ENDPOINT] = { parse_endpoint, sizeof(struct endpoint),
 	                      "address:port or unix:/path" },
 	[OPTION_RANGE] = { parse_range, sizeof(struct cidr), "address range" },
+	[OPTION_MAC] = { parse_mac, sizeof(struct wol_mac), "MAC address" },
 	[OPTION_SERVER_NAME] = { parse_server_name, sizeof(const char *), "server name" },
 	[OPTION_PATTERN] = { parse_pattern, sizeof(const char *), "server name or *.domain" },
 	[OPTION_URL] = { parse_url, sizeof(struct url), "URL" },

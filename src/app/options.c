@@ -3,6 +3,7 @@
 #include <config.h> /* made from Kconfig; in quotes it would be app/config.h */
 
 #include "base/log.h"
+#include "fed/awake.h"
 
 #define FIELD(type, f) offsetof(struct type, f), sizeof(((struct type *)0)->f)
 
@@ -43,6 +44,20 @@ static const struct option_word exposures[] = { { "federation", EXPOSE_FEDERATIO
 static const struct option_word modes[] = { { "matrix-federation", OUTBOUND_MATRIX_FEDERATION },
 	                                    { "connect", OUTBOUND_CONNECT },
 	                                    { NULL, 0 } };
+
+/* as awake_kind_slug() calls them */
+static const struct option_word wake_kinds[] = { { "message", 1u << AWAKE_MESSAGE },
+	                                         { "to_device", 1u << AWAKE_TO_DEVICE },
+	                                         { "invite", 1u << AWAKE_INVITE },
+	                                         { "keys", 1u << AWAKE_KEYS },
+	                                         { "client", 1u << AWAKE_CLIENT },
+	                                         { "join", 1u << AWAKE_JOIN },
+	                                         { "query", 1u << AWAKE_QUERY },
+	                                         { "history", 1u << AWAKE_HISTORY },
+	                                         { "media", 1u << AWAKE_MEDIA },
+	                                         { "other", 1u << AWAKE_OTHER },
+	                                         { "none", 0 },
+	                                         { NULL, 0 } };
 
 #define CONNECTIONS_MAX (CONFIG_DOORSTEP_MAX_CONNECTIONS / 2) /* in each direction */
 #define HANDSHAKES_MAX  CONFIG_DOORSTEP_MAX_HANDSHAKES
@@ -114,6 +129,30 @@ const struct option option_table[] = {
 	{ HOMESERVER(connection_limit), OPTION_NUMBER, FIELD(homeserver_options, connection_limit),
 	  1, CONNECTIONS_MAX, .by_class = { "32", "64", "128", "256" },
 	  .help = "Connections to it at once; further requests wait." },
+	{ HOMESERVER(queue_limit), OPTION_BYTES, FIELD(homeserver_options, queue_limit), 64 * KB,
+	  16 * 1024 * MB, .by_class = { "8M", "32M", "64M", "256M" },
+	  .help = "Deliveries of other servers that are kept while it is off; never more than half of "
+	          "the free space in state_dir." },
+	{ HOMESERVER(probe_interval), OPTION_TIME, FIELD(homeserver_options, probe_interval),
+	  SECOND_MS, HOUR_MS, .def = "30s",
+	  .help = "When nothing was heard of it for so long, a connection is opened and closed to see "
+	          "whether it is there; never after it said that it sleeps." },
+	{ HOMESERVER(sleep_grace), OPTION_TIME, FIELD(homeserver_options, sleep_grace), 0, DAY_MS,
+	  .def = "5m",
+	  .help = "It is asked to stay up for so long after it sent events, because other servers "
+	          "come back with questions." },
+	{ HOMESERVER(wake_mac), OPTION_MAC, FIELD(homeserver_options, wake_mac),
+	  .help = "Hardware address of its network card, for Wake-on-LAN: `00:11:22:33:44:55`. Absent: "
+	          "it is not woken." },
+	{ HOMESERVER(wake_address), OPTION_IP, FIELD(homeserver_options, wake_address),
+	  .help = "Where magic packets are sent. Absent: to the broadcast address of the network that "
+	          "it is on." },
+	{ HOMESERVER(wake_on), OPTION_WORDS, FIELD(homeserver_options, wake_on),
+	  .flags = OPTION_LIST, .def = "message to_device invite keys client join",
+	  .words = wake_kinds,
+	  .help = "Requests worth waking it for. message, to_device: deliveries that hold events or "
+	          "messages for devices; keys: of devices; client: of clients that are logged in; "
+	          "query: profiles, aliases, room lists; history: events and state of rooms." },
 
 	{ LISTEN(address), OPTION_IP, FIELD(listen_options, address),
 	  .help = "Local address. Absent: all, of both families; `::` is IPv6 only." },

@@ -32,7 +32,7 @@ enum option_type {
 	OPTION_TEXT,           /* const char * */
 	OPTION_FLAG,           /* bool */
 	OPTION_CHOICE,         /* unsigned, one of words */
-	OPTION_WORDS,          /* unsigned, words or-ed */
+	OPTION_WORDS,          /* unsigned, words (parted by blanks) or-ed */
 	OPTION_NUMBER,         /* unsigned or uint64_t */
 	OPTION_BYTES,          /* ditto */
 	OPTION_TIME,           /* ditto, milliseconds */
@@ -41,6 +41,7 @@ enum option_type {
 	OPTION_ADDRESS,        /* struct address */
 	OPTION_ENDPOINT,       /* struct endpoint */
 	OPTION_RANGE,          /* struct cidr */
+	OPTION_MAC,            /* struct wol_mac */
 	OPTION_SERVER_NAME,    /* const char * */
 	OPTION_PATTERN,        /* const char *, a server name or "*.suffix" */
 	OPTION_URL,            /* struct url */
@@ -93,8 +94,13 @@ struct domain_options {
 };
 
 struct homeserver_options {
-	struct url url;
-	unsigned   connection_limit;
+	struct url     url;
+	unsigned       connection_limit;
+	struct wol_mac wake_mac;     /* see config_is_set() */
+	struct address wake_address; /* family 0: not set */
+	unsigned       wake_on;
+	msec           probe_interval, sleep_grace;
+	uint64_t       queue_limit;
 };
 
 struct listen_options {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "loop/socket.h"
+#include "net/wol.h"
 
 enum expose {
 	EXPOSE_FEDERATION = 1 << 0,
@@ -31,6 +32,13 @@ struct homeserver_settings {
 	bool            host_is_name; /* endpoint.address is not set: resolve host on connecting */
 	uint16_t        port;
 	unsigned        connections_max; /* kept-alive pool and ceiling towards this homeserver */
+	bool            can_wake;        /* wake_mac is set */
+	struct wol_mac  wake_mac;
+	struct address  wake_address;  /* family 0: everybody on its network; port 0: 9 and 7 */
+	unsigned        wake_on;       /* kinds of request it is woken for: 1 << enum awake_kind, or-ed */
+	msec            probe_ms;      /* between probes while nothing is heard of it */
+	msec            sleep_grace_ms; /* it does not sleep so soon after sending what others ask about */
+	uint64_t        queue_bytes;   /* of deliveries kept for it */
 };
 
 struct domain_settings {

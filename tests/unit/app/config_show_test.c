@@ -70,6 +70,40 @@ static void shows_what_is_and_what_is_assumed(void **state)
 	arena_fini(&arena);
 }
 
+/* Words are shown one by one, however they were written. */
+static void shows_words(void **state)
+{
+	static const char text[] =
+		"config homeserver 'a'\n\toption url 'http://192.168.1.20:8008'\n"
+		"\tlist wake_on ' media  keys'\n\tlist wake_on 'join'\n"
+		"config homeserver 'b'\n\toption url 'http://192.168.1.21:8008'\n"
+		"\toption wake_mac '00:11:22:33:44:55'\n";
+	struct config_document d;
+	struct arena           arena;
+	char                  *out;
+
+	(void)state;
+	read_document(&d, &arena, text);
+	out = printed(config_show, &d);
+	assert_non_null(strstr(out,
+	                       "\tlist wake_on 'media'\n\tlist wake_on 'keys'\n"
+	                       "\tlist wake_on 'join'\n"));
+	assert_non_null(strstr(out,
+	                       "\tlist wake_on 'message' # default\n"
+	                       "\tlist wake_on 'to_device' # default\n"));
+	assert_non_null(strstr(out, "\toption wake_mac '00:11:22:33:44:55'\n"));
+	assert_non_null(strstr(out, "\toption queue_limit '32M' # default\n"));
+	assert_non_null(strstr(out, "\toption probe_interval '30s' # default\n"));
+	free(out);
+	out = printed(config_show_json, &d);
+	assert_non_null(strstr(out, "\"wake_on\":[\"media\",\"keys\",\"join\"]"));
+	assert_non_null(strstr(out,
+	                       "\"wake_on\":[\"message\",\"to_device\",\"invite\",\"keys\","
+	                       "\"client\",\"join\"]"));
+	free(out);
+	arena_fini(&arena);
+}
+
 /* What is shown can be read again, and then shows the same. */
 static void what_is_shown_is_a_configuration(void **state)
 {
@@ -191,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shows_what_is_and_what_is_assumed),
+		cmocka_unit_test(shows_words),
 		cmocka_unit_test(what_is_shown_is_a_configuration),
 		cmocka_unit_test(shows_json),
 		cmocka_unit_test(the_manual_is_up_to_date),

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "app/config.h"
+#include "app/options.h"
+#include "fed/awake.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -121,6 +123,22 @@ static const struct refusal {
 	{ MAIN "config domain 'home'\n",
 	  "F:4:8: \"config domain 'home'\" needs an 'option server_name'" },
 	{ MAIN "config homeserver 'nas'\n", "needs an 'option url'" },
+	{ MAIN LAN NAS "\toption wake_mac '00:11:22:33:44'\n",
+	  "wake_mac: '00:11:22:33:44' is not a hardware address" },
+	{ MAIN LAN NAS "\toption wake_mac '01:00:5e:00:00:01'\n",
+	  "wake_mac: '01:00:5e:00:00:01' is not the address of one network card" },
+	{ MAIN LAN NAS "\toption wake_address '192.168.1.255'\n",
+	  "wake_address: has no effect without an 'option wake_mac'" },
+	{ MAIN LAN "config homeserver 'nas'\n\toption url 'unix:/run/a.sock'\n"
+	           "\toption wake_mac '00:11:22:33:44:55'\n",
+	  "wake_mac: a homeserver on a unix socket is on this machine" },
+	{ MAIN LAN NAS "\toption wake_on 'message invites'\n",
+	  "wake_on: 'invites' is not one of: message, to_device, invite, keys, client, join, query, "
+	  "history, media, other, none; did you mean 'invite'?" },
+	{ MAIN LAN NAS "\toption wake_on '  '\n", "wake_on: '  ' is not one of" },
+	{ MAIN LAN NAS "\toption probe_interval '10ms'\n",
+	  "probe_interval: '10ms' is out of range" },
+	{ MAIN LAN NAS "\toption queue_limit '1K'\n", "queue_limit: '1K' is out of range" },
 	{ MAIN "config outbound\n", "F:4:8: \"config outbound\" needs an 'option listen'" },
 	/* twice */
 	{ MAIN "config doorstep 'second'\n",
@@ -428,6 +446,80 @@ static void homeservers_may_be_anywhere(void **state)
 	settings_drop(s);
 }
 
+static void sleeping_homeservers(void **state)
+{
+	struct settings *s = settings_of(
+		MAIN LAN
+		"config homeserver 'a'\n\toption url 'http://192.168.1.20:8008'\n"
+		"config homeserver 'b'\n\toption url 'http://192.168.1.21:8008'\n"
+		"\toption wake_mac '00:11:22:33:44:5f'\n\toption wake_address '192.168.1.255'\n"
+		"\tlist wake_on 'invite  query'\n\tlist wake_on 'media'\n"
+		"\toption probe_interval '2m'\n\toption sleep_grace '0'\n"
+		"\toption queue_limit '64M'\n"
+		"config homeserver 'c'\n\toption url 'http://192.168.1.22:8008'\n"
+		"\toption wake_on 'none'\n");
+	const struct homeserver_settings *h = s->homeservers;
+
+	(void)state;
+	assert_false(h[0].can_wake);
+	assert_int_equal(h[0].wake_on,
+	                 1u << AWAKE_MESSAGE | 1u << AWAKE_TO_DEVICE | 1u << AWAKE_INVITE |
+	                         1u << AWAKE_KEYS | 1u << AWAKE_CLIENT | 1u << AWAKE_JOIN);
+	assert_int_equal(h[0].probe_ms, 30000);
+	assert_int_equal(h[0].sleep_grace_ms, 300000);
+	assert_int_equal(h[0].queue_bytes, 32 << 20);
+	assert_int_equal(h[0].wake_address.family, 0);
+	assert_true(h[1].can_wake);
+	assert_int_equal(h[1].wake_mac.byte[5], 0x5f);
+	assert_int_equal(h[1].wake_address.ip[3], 255);
+	assert_int_equal(h[1].wake_address.port, 0);
+	assert_int_equal(h[1].wake_on, 1u << AWAKE_INVITE | 1u << AWAKE_QUERY | 1u << AWAKE_MEDIA);
+	assert_int_equal(h[1].probe_ms, 120000);
+	assert_int_equal(h[1].sleep_grace_ms, 0);
+	assert_int_equal(h[1].queue_bytes, 64 << 20);
+	assert_int_equal(h[2].wake_on, 0);
+	settings_drop(s);
+}
+
+/* The words of wake_on are what logs call the kinds. */
+static void kinds_have_one_name(void **state)
+{
+	const struct option      *o = option_find(SECTION_HOMESERVER, STRL("wake_on"));
+	const struct option_word *w = o->words;
+
+	(void)state;
+	for (unsigned k = 0; k < AWAKE_KIND_COUNT; k++, w++) {
+		assert_string_equal(w->word, awake_kind_slug((enum awake_kind)k));
+		assert_int_equal(w->value, 1u << k);
+	}
+	assert_string_equal(w->word, "none");
+}
+
+/* As an owner might have it; nothing but the files is missing. */
+static void a_whole_sample(void **state)
+{
+	struct settings *s = settings_of(
+		"config doorstep 'main'\n\toption enabled '1'\n\toption state_dir '/srv/doorstep'\n"
+		"\toption log_level 'info'\n\toption dns '127.0.0.1:53'\n"
+		"\toption ca_file 'ca.pem'\n\tlist allow_range '192.168.0.0/16'\n\n"
+		"config domain 'home'\n\toption server_name 'socialnetwork24.com'\n"
+		"\toption homeserver 'nas'\n\toption delegate 'matrix.socialnetwork24.com:8448'\n"
+		"\toption client_url 'https://matrix.socialnetwork24.com'\n\tlist expose 'federation'\n"
+		"\tlist certificate 'cert.pem'\n\tlist key 'key.pem'\n\n"
+		"config homeserver 'nas'\n\toption url 'http://192.168.1.20:8008'\n"
+		"\toption wake_mac '00:11:22:33:44:55'\n\toption queue_limit '64M'\n\n"
+		"config listen 'federation'\n\toption port '8448'\n\n"
+		"config outbound 'lan'\n\toption mode 'matrix-federation'\n"
+		"\toption listen '192.168.1.1:8009'\n\toption homeserver 'nas'\n"
+		"\toption secret_file 'secret'\n\toption connection_limit '256'\n\n"
+		"config policy\n\tlist deny_server '*.example.org'\n");
+
+	(void)state;
+	assert_true(s->homeservers[0].can_wake);
+	assert_ptr_equal(s->outbounds[0].homeserver, &s->homeservers[0]);
+	settings_drop(s);
+}
+
 static void credentials_replace_directories(void **state)
 {
 	const struct config_source source = { .path = "F", .credentials = "creds", .all = true };
@@ -584,6 +676,9 @@ int main(void)
 		TEST(well_known_alone_is_fine),
 		TEST(domains_may_share_a_delegate),
 		TEST(homeservers_may_be_anywhere),
+		TEST(sleeping_homeservers),
+		TEST(kinds_have_one_name),
+		TEST(a_whole_sample),
 		TEST(credentials_replace_directories),
 		TEST(disabled_is_not_looked_at_closely),
 		TEST(the_main_section_may_come_last),
