@@ -367,11 +367,11 @@ static bool waking_helps(const struct awake *a, msec now)
 	return a->options.can_wake && round_allowed_at(a) <= now + AWAKE_ROUND_MS;
 }
 
-static enum awake_verdict wish_asleep(struct awake *a, bool counts, const char *why, msec now)
+static enum awake_verdict wish_asleep(struct awake *a, bool counts, enum awake_kind kind, msec now)
 {
 	if (counts && waking_helps(a, now)) {
 		a->wanted = true;
-		enter_waking(a, why, now);
+		enter_waking(a, awake_kind_slug(kind), now);
 		return AWAKE_HOLD;
 	}
 	return !a->announced && now < a->since + AWAKE_RESTART_MS ? AWAKE_HOLD : AWAKE_HOPELESS;
@@ -379,7 +379,7 @@ static enum awake_verdict wish_asleep(struct awake *a, bool counts, const char *
 
 unsigned awake_wish(struct awake *a, enum awake_kind kind, msec now, enum awake_verdict *verdict)
 {
-	bool counts = (a->options.wake_on >> kind & 1u) != 0;
+	bool counts = kind < AWAKE_KIND_COUNT && (a->options.wake_on >> kind & 1u) != 0;
 
 	*verdict = AWAKE_HOLD;
 	switch (a->state) {
@@ -392,7 +392,7 @@ unsigned awake_wish(struct awake *a, enum awake_kind kind, msec now, enum awake_
 		a->wanted |= counts;
 		break;
 	case AWAKE_ASLEEP:
-		*verdict = wish_asleep(a, counts, awake_kind_slug(kind), now);
+		*verdict = wish_asleep(a, counts, kind, now);
 		break;
 	}
 	return awake_tick(a, now);

@@ -55,7 +55,8 @@ enum awake_kind {
 	AWAKE_HISTORY, /* events and state of rooms */
 	AWAKE_MEDIA,
 	AWAKE_OTHER,
-	AWAKE_KIND_COUNT
+	AWAKE_KIND_COUNT,
+	AWAKE_NO_WISH = AWAKE_KIND_COUNT, /* for whoever must not wake anybody */
 };
 
 enum awake_sent {

@@ -68,11 +68,11 @@ static void pass(struct world *w, msec ms)
 
 static void wish(struct world *w, uint8_t kind)
 {
-	enum awake_kind    k = (enum awake_kind)(kind % AWAKE_KIND_COUNT);
+	enum awake_kind    k = (enum awake_kind)(kind % (AWAKE_KIND_COUNT + 1));
 	enum awake_verdict v;
 	unsigned           todo;
 
-	w->wished |= (w->a.options.wake_on >> k & 1u) != 0;
+	w->wished |= k != AWAKE_NO_WISH && (w->a.options.wake_on >> k & 1u) != 0;
 	todo = awake_wish(&w->a, k, w->now, &v);
 	check((v == AWAKE_GO) == awake_relays(&w->a));
 	check(v != AWAKE_HOPELESS || w->a.state == AWAKE_ASLEEP);

@@ -20,7 +20,8 @@
  *	question          another server's question was relayed
  *	drained           all that was kept is handed over
  *	order             the owner wants it awake
- *	wish KIND go|hold|hopeless           a request of that kind wants it awake, and the verdict
+ *	wish KIND go|hold|hopeless           a request of that kind wants it awake, and the verdict;
+ *	                  "nothing" for one that must not wake it
  *	is STATE [WHY] [exact]               the state, what led to it, and whether what was said before
  *	                  is still true; without "exact" it must not be
  *	next TIME|never   the time at which the machine wants to be called
@@ -125,6 +126,8 @@ static msec parse_time(const struct world *w, const char *text)
 
 static enum awake_kind parse_kind(const struct world *w, const char *text)
 {
+	if (strcmp(text, "nothing") == 0)
+		return AWAKE_NO_WISH;
 	for (unsigned k = 0; k < AWAKE_KIND_COUNT; k++)
 		if (strcmp(awake_kind_slug((enum awake_kind)k), text) == 0)
 			return (enum awake_kind)k;
