@@ -3,7 +3,6 @@
 import threading
 
 from support.http1 import Cut
-from support.process import wait_until
 
 GOOD = "/_matrix/client/own/"
 PIECE_MAX = 600  # longer messages are cut into bigger pieces: the codec's own tests cut everywhere
@@ -63,8 +62,3 @@ def assert_alive(peer, token):
     request, answer = own(token)
     response = peer.ask(request)
     assert response.status == 200 and response.body == answer
-
-
-def assert_quiet(home):
-    """Connections to the homeserver that carried half a request are gone."""
-    wait_until("requests to end", lambda: home.server.open <= 8)

@@ -1,11 +1,12 @@
 """Ceilings on connections and descriptors: newcomers wait, idle ones make room, nobody is refused."""
 
+import resource
 import threading
 
 import pytest
 
 from support.process import wait_until
-from support.raw import client_context, Peer
+from support.raw import Peer, client_context
 from talk import VERSION, get
 
 LIMITS = {"inbound_connections": "6", "handshakes": "2", "idle_timeout": "60s", "head_timeout": "60s"}
@@ -128,7 +129,6 @@ def test_few_descriptors(world, home, own_door):
 
 def test_descriptors_run_out(world, home, own_door):
     """Somebody lowers the limit below what is open: connections wait until it is over."""
-    import resource
     door = own_door(world.sections(home, host=42, limits={"idle_timeout": "60s"}))
     peers = [world.peer(host=42) for _ in range(4)]
     for peer in peers:

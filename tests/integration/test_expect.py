@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from talk import SEND, UPLOAD, VERSION, assert_error, get, head, put
+from talk import SEND, UPLOAD, VERSION, assert_error, get, head
 
 
 def test_100_comes_when_the_body_is_wanted(peer, home):
@@ -114,7 +114,7 @@ def test_early_answer_during_an_upload(peer, home, door):
 
 
 def test_early_answer_while_the_upload_goes_on(world, door, home):
-    """A peer that sends and does not read until it is done still finds the answer."""
+    """A peer that sends and does not read finds the answer when it looks."""
     def script(exchange):
         exchange.body_read = True
         exchange.respond(401, b"{}", reason=b"Unauthorized")
@@ -123,13 +123,12 @@ def test_early_answer_while_the_upload_goes_on(world, door, home):
 
     home.script = script
     peer = world.peer()
-    peer.send(head("POST", UPLOAD, "Content-Length: 40000"))
+    peer.send(head("POST", UPLOAD, "Content-Length: 400000"))
     uploader = threading.Thread(target=peer.send_gently, args=(b"x" * 40000,))
     uploader.start()
     uploader.join()
     assert peer.response().status == 401
     assert peer.ends()
-    assert world.peer().ask(put()).status == 401
 
 
 def test_answer_before_the_body_without_close(peer, home):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from remote import Remote, assert_own_error, assert_relayed, synapse
+from support.raw import Server, server_context
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,6 @@ def test_ipv6(world, door, ask):
 
 
 def server_at_ipv6(world):
-    from support.raw import Server, server_context
     there = Server(("::1", 8666), server_context(world.authority.issue("six.example")))
     world.servers.append(there)
     return there

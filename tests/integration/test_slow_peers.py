@@ -112,7 +112,7 @@ def test_reader_that_stops(world, door, home):
 
 
 def test_reader_that_is_slow_but_reads(world, door, home):
-    body = b"x" * 3_000_000
+    body = b"x" * 1_000_000
     home.script = lambda exchange: exchange.respond(body=body)
     peer = world.peer(window=65536)
     peer.send(get("/_matrix/media/v3/download/a/b"))

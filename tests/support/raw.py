@@ -180,6 +180,18 @@ def echo(exchange):
     exchange.respond(body=b'{"method":"%s","body_bytes":%d}' % (exchange.request.method, len(body)))
 
 
+def start_then_reset(start):
+    """A script that begins an answer and resets the connection when the returned function is called."""
+    now = threading.Event()
+
+    def script(exchange):
+        exchange.send(start)
+        now.wait(TIMEOUT)
+        exchange.reset()
+
+    return script, now.set
+
+
 class Server:
     """A scripted HTTP/1.1 server. The script is called for every request, in a thread per connection.
 
