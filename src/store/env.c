@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "store/env_look.h"
 #include "store/place.h"
 
 enum { PATH_MAX_BYTES = 1024 };
@@ -50,6 +51,7 @@ static enum err err_of(int rc)
 	case MDB_TXN_FULL:
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		return ERR_LIMIT;
 	case ENOMEM:
 		return ERR_NOMEM;
@@ -72,68 +74,6 @@ static enum err err_of(int rc)
 
 /* --- the look before opening --- */
 
-/*
- * The first two pages of a data file, as LMDB 0.9 lays them out in the machine's own word size and
- * byte order. Only read here, never written.
- */
-struct meta_db {
-	uint32_t page_size; /* of the first database: the file's */
-	uint16_t flags, depth;
-	size_t   branch_pages, leaf_pages, overflow_pages, entries, root;
-};
-struct meta_page {
-	size_t         number;
-	uint16_t       pad, flags;
-	uint32_t       bounds;
-	uint32_t       magic, version;
-	size_t         address, map_bytes;
-	struct meta_db dbs[2];
-	size_t         last_page, transaction;
-};
-
-enum { META_FLAG = 0x08, META_VERSION = 1 };
-static const uint32_t meta_magic = 0xBEEFC0DE;
-
-static bool is_page_size(uint32_t n)
-{
-	return n >= 512 && n <= 65536 && (n & (n - 1)) == 0;
-}
-
-static bool read_meta(int fd, off_t at, struct meta_page *m)
-{
-	return pread(fd, m, sizeof(*m), at) == (ssize_t)sizeof(*m) && (m->flags & META_FLAG) &&
-		m->magic == meta_magic && m->version == META_VERSION &&
-		is_page_size(m->dbs[0].page_size);
-}
-
-/* A root is a page of the file, or absent. */
-static bool is_root(const struct meta_page *m, size_t root)
-{
-	return root == SIZE_MAX || root <= m->last_page;
-}
-
-/* NULL: fine, or nothing there yet. */
-static const char *damage_of(int fd)
-{
-	struct meta_page first, second, *m;
-	struct stat      st;
-
-	if (fstat(fd, &st) != 0)
-		return "cannot be looked at";
-	if (st.st_size == 0)
-		return NULL;
-	if (!read_meta(fd, 0, &first) || !read_meta(fd, (off_t)first.dbs[0].page_size, &second) ||
-	    first.dbs[0].page_size != second.dbs[0].page_size)
-		return "has no valid head";
-	m = second.transaction > first.transaction ? &second : &first;
-	if (m->last_page >= (uint64_t)INT64_MAX / m->dbs[0].page_size ||
-	    (uint64_t)st.st_size < ((uint64_t)m->last_page + 1) * m->dbs[0].page_size)
-		return "is shorter than its last page";
-	if (!is_root(m, m->dbs[0].root) || !is_root(m, m->dbs[1].root))
-		return "points outside itself";
-	return NULL;
-}
-
 /* Out of the way, but kept for whoever wants to know; an earlier one is replaced. */
 static bool move_aside(const char *path, bool durable)
 {
@@ -154,7 +94,7 @@ static enum err look(const char *data, bool durable, struct env_notice *notice)
 
 	if (fd < 0)
 		return errno == ENOENT ? ERR_OK : err_of(errno);
-	damage = damage_of(fd);
+	damage = env_look(fd);
 	close(fd);
 	if (damage == NULL)
 		return ERR_OK;
