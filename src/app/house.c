@@ -12,6 +12,7 @@
 #include "loop/interfaces.h"
 #include "role/inbound.h"
 #include "role/outbound.h"
+#include "role/reception.h"
 #include "role/resolver.h"
 #include "role/upstream.h"
 #include "store/cache.h"
@@ -22,6 +23,7 @@ enum { OWN_ADDRESSES_MAX = 64, NAMES_PER_CLASS_MB = 2, SESSIONS_PER_CLASS_MB = 1
 struct neighbour {
 	struct link      link;
 	struct upstream *upstream;
+	struct reception *reception;
 	char             url[512];
 };
 
@@ -54,6 +56,10 @@ struct house {
 	struct servers       *servers; /* places for them */
 	struct cache         *cache; /* of resolutions, across restarts */
 	struct resolver      *resolver;
+	struct key_fetcher   *key_fetcher;
+	struct keyring       *keyring;
+	struct verifier      *verifier;
+	struct queue         *queue; /* NULL: nothing is acknowledged early */
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
 	bool                  draining;
@@ -87,6 +93,35 @@ static struct upstream *upstream_for(void *arg, const struct homeserver_settings
 	return NULL;
 }
 
+static struct reception *reception_for(void *arg, const struct homeserver_settings *hs)
+{
+	struct house *h = arg;
+
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
+		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
+
+		if (strcmp(n->url, hs->url) == 0)
+			return n->reception;
+	}
+	return NULL;
+}
+
+static enum err neighbour_reception(struct house *h, struct neighbour *n, const struct settings *s,
+				    const struct homeserver_settings *hs)
+{
+	struct reception_options o = {
+		.loop = h->loop,
+		.settings = s,
+		.homeserver = hs,
+		.upstream = n->upstream,
+		.queue = h->queue,
+		.verifier = h->verifier,
+		.keyring = h->keyring,
+	};
+
+	return reception_new(&o, &n->reception);
+}
+
 static bool has_neighbour(const struct house *h, const char *url)
 {
 	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
@@ -111,7 +146,10 @@ static enum err neighbours_add(struct house *h, const struct settings *s)
 			e = ERR_RANGE;
 		else
 			e = upstream_new(h->loop, hs, &s->limits, h->tls_client, h->dns, &n->upstream);
+		if (e == ERR_OK && hs->sleeps)
+			e = neighbour_reception(h, n, s, hs);
 		if (e != ERR_OK) {
+			upstream_drop(n->upstream);
 			free(n);
 			return e;
 		}
@@ -126,13 +164,32 @@ static void neighbours_tell(struct house *h)
 		upstream_set(LIST_ENTRY(l, struct neighbour, link)->upstream, h->tls_client, h->dns);
 }
 
-static bool is_configured(const struct settings *s, const char *url)
+static const struct homeserver_settings *homeserver_of(const struct settings *s, const char *url)
 {
 	for (size_t i = 0; i < s->homeserver_count; i++)
 		if (strcmp(s->homeservers[i].url, url) == 0)
-			return true;
-	return false;
+			return &s->homeservers[i];
+	return NULL;
 }
+
+/* Receptions follow the settings: made where a homeserver now sleeps, retired where it no longer does. */
+static void receptions_set(struct house *h, const struct settings *s)
+{
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
+		struct neighbour                 *n = LIST_ENTRY(l, struct neighbour, link);
+		const struct homeserver_settings *hs = homeserver_of(s, n->url);
+
+		if (n->reception != NULL && hs != NULL && hs->sleeps) {
+			reception_set(n->reception, s, hs, n->upstream);
+			continue;
+		}
+		reception_retire(n->reception);
+		n->reception = NULL;
+		if (hs != NULL && hs->sleeps && neighbour_reception(h, n, s, hs) != ERR_OK)
+			log_say(LOG_ERROR, "serve.reload", "no memory to keep deliveries for %s", n->url);
+	}
+}
+
 
 /* Those the settings no longer name; requests under way keep theirs. s NULL: all. */
 static void neighbours_prune(struct house *h, const struct settings *s)
@@ -143,9 +200,10 @@ static void neighbours_prune(struct house *h, const struct settings *s)
 		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
 
 		next = l->next;
-		if (s != NULL && is_configured(s, n->url))
+		if (s != NULL && homeserver_of(s, n->url) != NULL)
 			continue;
 		list_remove(&n->link);
+		reception_retire(n->reception);
 		upstream_drop(n->upstream);
 		free(n);
 	}
@@ -373,9 +431,18 @@ static enum err load_tls_server(struct house *h, const struct settings *s, struc
 	return e;
 }
 
+static bool has_sleeper(const struct settings *s)
+{
+	for (size_t i = 0; i < s->homeserver_count; i++)
+		if (s->homeservers[i].sleeps)
+			return true;
+	return false;
+}
+
+/* For other servers, for a homeserver with https, and for the keys of those whose deliveries are kept. */
 static bool needs_authorities(const struct settings *s)
 {
-	bool needs = s->outbound_count > 0;
+	bool needs = s->outbound_count > 0 || has_sleeper(s);
 
 	for (size_t i = 0; i < s->homeserver_count; i++)
 		needs |= s->homeservers[i].tls;
@@ -501,11 +568,65 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 	return e == ERR_OK ? resolver_new(&resolver, &h->resolver) : e;
 }
 
+/* ---- for homeservers that sleep ---- */
+
+enum { KEYS_PER_CLASS_BYTES = 4096 };
+
+/* Of all that sleep together; the file is twice that. */
+static uint64_t queue_bytes(const struct settings *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->homeserver_count; i++)
+		sum += s->homeservers[i].sleeps ? s->homeservers[i].queue_bytes : 0;
+	return sum;
+}
+
+static void open_queue(struct house *h, const struct settings *s)
+{
+	struct queue_options o = { .loop = h->loop, .state_dir = s->state_dir,
+				   .bytes_max = queue_bytes(s),
+				   .map_bytes = (size_t)(2 * queue_bytes(s)) };
+	struct queue_fault   fault = { .text = "" };
+	enum err             e = ERR_UNSUPPORTED;
+
+	if (s->state_dir != NULL)
+		e = queue_open(&o, &h->queue, &fault);
+	if (e != ERR_OK)
+		log_say(LOG_ERROR, "serve.queue",
+			"deliveries are not kept while a homeserver is away: %s",
+			fault.text[0] != '\0' ? fault.text : "option state_dir is not set");
+	else if (fault.text[0] != '\0')
+		log_say(LOG_ERROR, "serve.queue", "%s", fault.text);
+}
+
+static enum err open_keys(struct house *h, const struct settings *s)
+{
+	struct key_fetcher_options fetcher = { .loop = h->loop, .resolver = h->resolver, .tls = h->tls_client };
+	struct keyring_options     keyring = {
+		    .loop = h->loop,
+		    .cache = h->cache,
+		    .bytes_max = s->limits.memory_class * KEYS_PER_CLASS_BYTES,
+	};
+	enum err e = key_fetcher_new(&fetcher, &h->key_fetcher);
+
+	keyring.fetcher = h->key_fetcher;
+	if (e == ERR_OK)
+		e = keyring_new(&keyring, &h->keyring);
+	if (e == ERR_OK)
+		e = verifier_new(h->loop, h->keyring, &h->verifier);
+	if (e == ERR_OK && has_sleeper(s))
+		open_queue(h, s);
+	return e;
+}
+
 static enum err open_roles(struct house *h, struct settings *s, struct house_fault *fault)
 {
-	struct inbound_options o = { h->loop, s, h->tls_server, upstream_for, h };
-	enum err               e = neighbours_add(h, s);
+	struct inbound_options o = { h->loop, s, h->tls_server, upstream_for, reception_for, h };
+	enum err               e = open_keys(h, s);
 
+	if (e == ERR_OK)
+		e = neighbours_add(h, s);
 	if (e == ERR_OK)
 		e = inbound_new(&o, &h->inbound);
 	if (e == ERR_OK)
@@ -565,6 +686,11 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	resolver_forget(h->resolver);
 	http_pool_clear(h->pool);
 	neighbours_tell(h);
+	if (h->queue == NULL && has_sleeper(s))
+		open_queue(h, s);
+	receptions_set(h, s);
+	if (h->key_fetcher != NULL)
+		key_fetcher_set(h->key_fetcher, client);
 	inbound_reload(h->inbound, s, server);
 	doorways_reload(h, s);
 	doorways_settle(h, s);
@@ -638,9 +764,13 @@ void house_close(struct house *h)
 	while (!list_empty(&h->doorways))
 		doorway_close(LIST_ENTRY(h->doorways.next, struct doorway, link));
 	inbound_free(h->inbound);
+	neighbours_prune(h, NULL);
+	verifier_free(h->verifier);
+	keyring_free(h->keyring);
+	key_fetcher_free(h->key_fetcher);
+	queue_close(h->queue);
 	resolver_free(h->resolver);
 	cache_close(h->cache);
-	neighbours_prune(h, NULL);
 	http_pool_free(h->pool);
 	servers_free(h->servers);
 	if (h->dns != NULL)

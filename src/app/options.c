@@ -129,6 +129,10 @@ const struct option option_table[] = {
 	{ HOMESERVER(connection_limit), OPTION_NUMBER, FIELD(homeserver_options, connection_limit),
 	  1, CONNECTIONS_MAX, .by_class = { "32", "64", "128", "256" },
 	  .help = "Connections to it at once; further requests wait." },
+	{ HOMESERVER(sleeps), OPTION_FLAG, FIELD(homeserver_options, sleeps), .def = "0",
+	  .help = "It is off at times: deliveries of other servers are acknowledged and kept in "
+	          "state_dir while it is, and handed over when it is back; other requests are held "
+	          "while it wakes. The options below count only then." },
 	{ HOMESERVER(queue_limit), OPTION_BYTES, FIELD(homeserver_options, queue_limit), 64 * KB,
 	  16 * 1024 * MB, .by_class = { "8M", "32M", "64M", "256M" },
 	  .help = "Deliveries of other servers that are kept while it is off; never more than half of "

@@ -96,6 +96,7 @@ struct domain_options {
 struct homeserver_options {
 	struct url     url;
 	unsigned       connection_limit;
+	bool           sleeps;
 	struct wol_mac wake_mac;     /* see config_is_set() */
 	struct address wake_address; /* family 0: not set */
 	unsigned       wake_on;

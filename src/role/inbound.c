@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "fed/address.h"
 #include "role/answer.h"
+#include "role/deposit.h"
 #include "role/path_class.h"
 #include "role/relay.h"
 
@@ -16,6 +17,7 @@ struct inbound {
 	struct settings     *settings;
 	struct tls_server   *tls;
 	inbound_upstream_fn *upstream;
+	inbound_reception_fn *reception;
 	void                *arg;
 	struct http_server  *server;
 	struct limit         handshakes;
@@ -47,6 +49,11 @@ struct passage {
 	struct http_request          *request;
 	struct relay                 *relay;
 	struct upstream              *upstream;
+	struct reception             *reception; /* NULL: none */
+	struct asleep_match           match;     /* with reception */
+	struct lane                   lane;      /* PUT /send: taken while it is live */
+	struct deposit               *deposit;   /* it is being kept */
+	struct vigil                 *vigil;     /* it waits for the homeserver */
 	struct upstream_wait          wait;
 	bool                          waiting;   /* for the upstream's address */
 	struct limit_wait             turn;      /* for a connection to it */
@@ -59,6 +66,9 @@ struct passage {
 };
 
 static void on_request(void *arg, struct http_request *r);
+static void on_waiting_wake(void *arg);
+static void passage_go(struct passage *p);
+static bool passage_keep_or_hold(struct passage *p, const struct str *copy);
 
 /* ---- arrivals ---- */
 
@@ -274,12 +284,24 @@ static void passage_log(struct passage *p, int status, const struct relay_result
 	log_end();
 }
 
+static void passage_leave_place(struct passage *p)
+{
+	if (p->has_place)
+		limit_leave(upstream_calls(p->upstream));
+	p->has_place = false;
+}
+
 static void passage_free(struct passage *p)
 {
 	gauge_down(GAUGE_inbound_requests_open);
 	limit_wait_cancel(&p->turn);
-	if (p->has_place)
-		limit_leave(upstream_calls(p->upstream));
+	passage_leave_place(p);
+	lane_leave(&p->lane);
+	deposit_cancel(&p->deposit);
+	vigil_cancel(&p->vigil);
+	if (p->reception != NULL && p->match.endpoint == ASLEEP_SEND)
+		reception_lane_left(p->reception);
+	reception_drop(p->reception);
 	upstream_drop(p->upstream);
 	settings_drop(p->settings);
 	free(p);
@@ -298,14 +320,26 @@ static void passage_answer(struct passage *p, int status, const char *errcode, c
 	passage_free(p);
 }
 
+/* Failures that say the homeserver is not there, not that it or the peer did something wrong. */
+static bool is_away(enum err e)
+{
+	return e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_RESET || e == ERR_TIMEOUT ||
+	       e == ERR_EOF || e == ERR_DNS || e == ERR_TRUNCATED;
+}
+
 static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault,
 			    const struct str *copy)
 {
 	struct passage *p = arg;
 
-	(void)copy;
 	(void)fault;
-	p->status = answer_failure(r, e, "homeserver", wants_cors(p->class));
+	if (p->reception == NULL || !is_away(e) || !passage_keep_or_hold(p, copy))
+		p->status = answer_failure(r, e, "homeserver", wants_cors(p->class));
+}
+
+static bool is_gateway_trouble(int status)
+{
+	return status >= 502 && status <= 504;
 }
 
 static void on_relay_ended(void *arg, const struct relay_result *res)
@@ -319,10 +353,195 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 	else
 		count_cause(CAUSE_inbound_failures, res->err);
 	upstream_note(p->upstream, res->err);
+	if (p->reception != NULL && res->status != 0 && !is_gateway_trouble(res->status))
+		reception_heard(p->reception, true);
+	if (p->deposit != NULL || p->vigil != NULL) {
+		passage_leave_place(p); /* the request goes another way */
+		return;
+	}
 	if (res->status != 0)
 		p->status = res->status;
 	passage_log(p, p->status != 0 ? p->status : err_status(res->err), res);
 	passage_free(p);
+}
+
+/* ---- while the homeserver is away ---- */
+
+static void passage_refuse(struct passage *p, const struct asleep_refusal *refusal)
+{
+	passage_answer(p, refusal->status, refusal->errcode, refusal->text);
+}
+
+/* The peer left, or what it sent was broken. */
+static void passage_gone(struct passage *p, enum err e)
+{
+	if (e == ERR_SYNTAX || e == ERR_TOO_LARGE || e == ERR_SLOW_PEER)
+		answer_failure(p->request, e, "homeserver", wants_cors(p->class));
+	else
+		http_respond_abort(p->request);
+	count_cause(CAUSE_inbound_failures, e);
+	passage_log(p, err_status(e), NULL);
+	passage_free(p);
+}
+
+static void passage_deny(struct passage *p, enum err e)
+{
+	const char *errcode, *text;
+	int         status = deposit_status(e, &errcode, &text);
+
+	passage_answer(p, status, errcode, text);
+}
+
+static void on_deposit(void *arg, enum deposit_result r, enum err e, unsigned parts)
+{
+	struct passage   *p = arg;
+	struct reception *reception = p->reception;
+
+	if (r == DEPOSIT_GONE) {
+		passage_gone(p, e);
+		return;
+	}
+	if (r == DEPOSIT_REFUSED) {
+		passage_deny(p, e);
+		return;
+	}
+	http_respond_with(p->request, 200, "application/json", STRL(""), STRL("{\"pdus\":{}}"));
+	passage_log(p, 200, NULL);
+	reception_keep(reception);
+	passage_free(p);
+	if (r == DEPOSIT_KEPT)
+		reception_kept(reception, parts);
+	reception_drop(reception);
+}
+
+static bool passage_deposit(struct passage *p, const struct str *copy)
+{
+	struct deposit_options o = {
+		.queue = p->reception->queue,
+		.verifier = p->reception->verifier,
+		.keyring = p->reception->keyring,
+		.server_name = str_of(p->domain->server_name),
+		.copy = copy,
+		.body_max = p->reception->early_max,
+	};
+
+	return o.queue != NULL &&
+	       deposit_start(&p->deposit, p->in->loop, p->request, &o, on_deposit, p) == ERR_OK;
+}
+
+static void on_vigil(void *arg, enum vigil_result r, enum err e)
+{
+	struct passage *p = arg;
+
+	switch (r) {
+	case VIGIL_RELAY:
+		passage_go(p);
+		break;
+	case VIGIL_REFUSE:
+		passage_refuse(p, p->match.row->refusal);
+		break;
+	case VIGIL_DENY:
+		passage_deny(p, e);
+		break;
+	case VIGIL_GONE:
+		passage_gone(p, e);
+		break;
+	}
+}
+
+static bool passage_hold(struct passage *p)
+{
+	struct vigil_options o = {
+		.all = &p->reception->vigils,
+		.sleeper = p->reception->sleeper,
+		.verifier = p->reception->verifier,
+		.server_name = str_of(p->domain->server_name),
+		.row = p->match.row,
+	};
+
+	return vigil_start(&p->vigil, p->in->loop, p->request, &o, on_vigil, p) == ERR_OK;
+}
+
+/* The homeserver was found to be away only now. True: the request goes on without it. */
+static bool passage_keep_or_hold(struct passage *p, const struct str *copy)
+{
+	struct buf body;
+
+	reception_heard(p->reception, false);
+	if (p->match.endpoint == ASLEEP_SEND)
+		return copy != NULL && passage_deposit(p, copy);
+	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE)
+		return false;
+	buf_init(&body, VIGIL_BODY_MAX);
+	if (buf_add(&body, *copy) != ERR_OK)
+		return false;
+	if (copy->len > 0)
+		http_request_restore(p->request, &body);
+	return passage_hold(p);
+}
+
+static void passage_asleep(struct passage *p)
+{
+	const struct asleep_row *row = p->match.row;
+
+	switch (row->action) {
+	case ASLEEP_EMPTY:
+		http_respond_with(p->request, 200, "application/json", STRL(""), str_of(row->empty));
+		passage_log(p, 200, NULL);
+		passage_free(p);
+		return;
+	case ASLEEP_PREFLIGHT:
+		answer_preflight(p->request);
+		passage_log(p, 204, NULL);
+		passage_free(p);
+		return;
+	case ASLEEP_OWN:
+	case ASLEEP_ANSWER:
+	case ASLEEP_HOLD:
+		if (passage_hold(p))
+			return;
+		break;
+	case ASLEEP_QUEUE:
+	case ASLEEP_REFUSE:
+		break;
+	}
+	passage_refuse(p, row->refusal);
+}
+
+/*
+ * A transaction takes its lane and goes live, if the homeserver is there and nothing of its origin is on
+ * the way or waits; otherwise it is kept and goes behind the others.
+ */
+static void passage_send(struct passage *p)
+{
+	struct reception    *r = p->reception;
+	struct str           name = str_of(p->domain->server_name);
+	struct xmatrix_lines lines;
+	enum err e = xmatrix_collect(http_request_head(p->request), http_request_arena(p->request), &lines);
+	bool     there = sleeper_relays(r->sleeper);
+
+	if (e != ERR_OK && !there)
+		passage_deny(p, e);
+	else if (e != ERR_OK) /* the homeserver says what is wrong with it */
+		passage_go(p);
+	else if (there && (r->queue == NULL || (!queue_lane_waiting(r->queue, name, lines.origin) &&
+						lane_take(&r->lanes, &p->lane, name, lines.origin))))
+		passage_go(p);
+	else if (!passage_deposit(p, NULL))
+		passage_refuse(p, p->match.row->refusal);
+}
+
+static void passage_receive(struct passage *p)
+{
+	const struct head *h = http_request_head(p->request);
+
+	asleep_find(h->method_text, h->path, &p->match);
+	if (p->match.endpoint == ASLEEP_SEND)
+		passage_send(p);
+	else if (sleeper_relays(p->reception->sleeper))
+		passage_go(p);
+	else
+		passage_asleep(p);
 }
 
 /* What strangers may not say about where a request came from, and what is for us only. */
@@ -344,6 +563,14 @@ static struct str forwarding_fields(struct passage *p, const struct head *h)
 	write_text(&w, "\r\nX-Forwarded-Proto: https\r\n");
 	h1_write_field(&w, STRL("X-Forwarded-Host"), h->host);
 	return w.failed ? STRL("") : writer_done(&w);
+}
+
+/* What of a body is kept until the answer begins, in case there is none. */
+static size_t passage_copy_max(const struct passage *p)
+{
+	if (p->reception == NULL)
+		return 0;
+	return p->match.endpoint == ASLEEP_SEND ? p->reception->early_max : VIGIL_BODY_MAX;
 }
 
 static void passage_relay(void *arg)
@@ -372,6 +599,7 @@ static void passage_relay(void *arg)
 			.answer_fields = STRL(""),
 			.response_head_ms = p->settings->limits.response_head_ms,
 			.keep_connection = true,
+			.copy_max = passage_copy_max(p),
 		};
 		e = relay_start(p->request, &o, &owner, &p->relay);
 	}
@@ -390,6 +618,14 @@ static void on_upstream_ready(void *arg, enum err e)
 	(void)e; /* asking again tells */
 	p->waiting = false;
 	passage_relay(p);
+}
+
+/* To the homeserver, as soon as there is a connection for it. */
+static void passage_go(struct passage *p)
+{
+	http_request_own(p->request, on_waiting_wake, p);
+	if (limit_enter(upstream_calls(p->upstream), &p->turn))
+		passage_relay(p);
 }
 
 /* The peer may leave while we wait for the homeserver's address or a connection to it. */
@@ -501,8 +737,13 @@ static void passage_decide(struct passage *p)
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
 		p->upstream = upstream_keep(p->in->upstream(p->in->arg, p->domain->homeserver));
-		if (limit_enter(upstream_calls(p->upstream), &p->turn))
-			passage_relay(p);
+		p->reception = p->in->reception(p->in->arg, p->domain->homeserver);
+		if (p->reception == NULL) {
+			passage_go(p);
+			return;
+		}
+		reception_keep(p->reception);
+		passage_receive(p);
 	}
 }
 
@@ -535,6 +776,7 @@ static void on_request(void *arg, struct http_request *r)
 	p->wait.arg = p;
 	list_init(&p->wait.link);
 	limit_wait_init(&p->turn, in->loop, passage_relay, p);
+	lane_init(&p->lane);
 	passage_describe(p, h);
 	gauge_up(GAUGE_inbound_requests_open);
 	count(class_counter(p->class));
@@ -576,6 +818,7 @@ enum err inbound_new(const struct inbound_options *o, struct inbound **out)
 	in->settings = settings_keep(o->settings);
 	in->tls = o->tls == NULL ? NULL : tls_server_keep(o->tls);
 	in->upstream = o->upstream;
+	in->reception = o->reception;
 	in->arg = o->arg;
 	list_init(&in->visitors);
 	limit_init(&in->handshakes, GAUGE_inbound_handshakes_open, in->settings->limits.handshakes);

@@ -11,6 +11,7 @@
 #define ROLE_INBOUND_H
 
 #include "net/tls.h"
+#include "role/reception.h"
 #include "role/settings.h"
 #include "role/upstream.h"
 
@@ -19,11 +20,15 @@ struct inbound;
 /* Which upstream serves a homeserver of the settings; owned by whoever built them. */
 typedef struct upstream *inbound_upstream_fn(void *arg, const struct homeserver_settings *hs);
 
+/* What stands before a homeserver that sleeps; NULL: it is relayed to, or refused, and nothing else. */
+typedef struct reception *inbound_reception_fn(void *arg, const struct homeserver_settings *hs);
+
 struct inbound_options {
 	struct loop         *loop;
 	struct settings     *settings; /* kept */
 	struct tls_server   *tls;      /* kept; NULL when nothing listens */
 	inbound_upstream_fn *upstream;
+	inbound_reception_fn *reception;
 	void                *arg;
 };
 

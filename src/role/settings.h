@@ -32,6 +32,7 @@ struct homeserver_settings {
 	bool            host_is_name; /* endpoint.address is not set: resolve host on connecting */
 	uint16_t        port;
 	unsigned        connections_max; /* kept-alive pool and ceiling towards this homeserver */
+	bool            sleeps;          /* deliveries are kept while it is off, requests held */
 	bool            can_wake;        /* wake_mac is set */
 	struct wol_mac  wake_mac;
 	struct address  wake_address;  /* family 0: everybody on its network; port 0: 9 and 7 */

@@ -1,0 +1,159 @@
+#include "role/reception.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fed/transaction.h"
+
+enum { DRAIN_PARALLEL = 3, DRAIN_PACE_MS = 20, DRAIN_ANSWER_MS = 5 * 60 * 1000 };
+
+/* Body bytes acknowledged early, by memory class: the copies are in memory until they are on the disk. */
+static size_t early_max(unsigned memory_class)
+{
+	if (memory_class >= 256)
+		return 12800 * 1024;
+	return memory_class >= 128 ? 4096 * 1024 : 1024 * 1024;
+}
+
+static bool serves(void *arg, struct str server_name)
+{
+	struct reception             *r = arg;
+	const struct domain_settings *d =
+		r->settings == NULL ? NULL : settings_domain(r->settings, server_name);
+
+	return d != NULL && d->homeserver != NULL && strcmp(d->homeserver->section, r->section) == 0;
+}
+
+static void on_heard(void *arg, bool reached)
+{
+	reception_heard(arg, reached);
+}
+
+static void on_emptied(void *arg)
+{
+	struct reception *r = arg;
+
+	sleeper_drained(r->sleeper);
+}
+
+static void on_drain(void *arg)
+{
+	struct reception *r = arg;
+
+	drain_open(r->drain);
+}
+
+static void on_changed(void *arg)
+{
+	struct reception *r = arg;
+
+	if (r->drain != NULL && !sleeper_relays(r->sleeper))
+		drain_close(r->drain);
+}
+
+void reception_heard(struct reception *r, bool reached)
+{
+	if (reached)
+		sleeper_succeeded(r->sleeper);
+	else
+		sleeper_failed(r->sleeper);
+}
+
+void reception_kept(struct reception *r, unsigned parts)
+{
+	if ((parts & TRANSACTION_TO_DEVICE) != 0)
+		sleeper_wish(r->sleeper, AWAKE_TO_DEVICE);
+	if ((parts & TRANSACTION_MESSAGE) != 0)
+		sleeper_wish(r->sleeper, AWAKE_MESSAGE);
+	reception_lane_left(r);
+}
+
+void reception_lane_left(struct reception *r)
+{
+	if (r->drain == NULL)
+		return;
+	/* also what was found in the way of a live one while it is awake */
+	if (sleeper_relays(r->sleeper))
+		drain_open(r->drain);
+}
+
+void reception_set(struct reception *r, const struct settings *s,
+		   const struct homeserver_settings *hs, struct upstream *u)
+{
+	r->settings = s;
+	r->early_max = early_max(s->limits.memory_class);
+	r->vigils.max = s->limits.inbound_connections / 4;
+	sleeper_set(r->sleeper, hs, u);
+}
+
+struct reception *reception_keep(struct reception *r)
+{
+	r->refs++;
+	return r;
+}
+
+void reception_retire(struct reception *r)
+{
+	if (r == NULL)
+		return;
+	r->settings = NULL;
+	if (r->drain != NULL)
+		drain_close(r->drain);
+	reception_drop(r);
+}
+
+enum err reception_new(const struct reception_options *o, struct reception **out)
+{
+	struct reception      *r = calloc(1, sizeof(*r));
+	struct sleeper_options sleeper = { .loop = o->loop,
+					   .hs = o->homeserver,
+					   .upstream = o->upstream,
+					   .drain = o->queue == NULL ? NULL : on_drain,
+					   .changed = on_changed,
+					   .arg = r };
+	struct drain_options   drain = {
+		  .loop = o->loop,
+		  .queue = o->queue,
+		  .upstream = o->upstream,
+		  .parallel = DRAIN_PARALLEL,
+		  .pace_ms = DRAIN_PACE_MS,
+		  .answer_ms = DRAIN_ANSWER_MS,
+		  .serves = serves,
+		  .heard = on_heard,
+		  .emptied = on_emptied,
+		  .arg = r,
+	};
+	enum err e = ERR_OK;
+
+	if (r == NULL)
+		return ERR_NOMEM;
+	r->refs = 1;
+	r->settings = o->settings;
+	snprintf(r->section, sizeof(r->section), "%s", o->homeserver->section);
+	r->queue = o->queue;
+	r->verifier = o->verifier;
+	r->keyring = o->keyring;
+	r->early_max = early_max(o->settings->limits.memory_class);
+	lanes_init(&r->lanes);
+	vigils_init(&r->vigils, o->settings->limits.inbound_connections / 4);
+	drain.lanes = &r->lanes;
+	if (o->queue != NULL)
+		e = drain_new(&drain, &r->drain);
+	if (e == ERR_OK)
+		e = sleeper_new(&sleeper, &r->sleeper);
+	if (e != ERR_OK) {
+		reception_drop(r);
+		return e;
+	}
+	*out = r;
+	return ERR_OK;
+}
+
+void reception_drop(struct reception *r)
+{
+	if (r == NULL || --r->refs > 0)
+		return;
+	drain_free(r->drain);
+	sleeper_free(r->sleeper);
+	free(r);
+}

@@ -1,0 +1,58 @@
+/*
+ * reception.h - what stands between the door and one homeserver that sleeps: its state, what was kept for
+ * it and is handed over, who waits for it.
+ *
+ * A plain gathering: inbound decides with it, the house makes one for each homeserver. Without a queue
+ * (no state_dir, or no storage that keeps its word) nothing is acknowledged early; requests are held
+ * and refused all the same.
+ */
+#ifndef ROLE_RECEPTION_H
+#define ROLE_RECEPTION_H
+
+#include "role/drain.h"
+#include "role/settings.h"
+#include "role/sleeper.h"
+#include "role/verifier.h"
+#include "role/vigil.h"
+
+struct reception {
+	unsigned         refs;
+	const struct settings *settings; /* in force, see reception_set(); NULL: retired */
+	char             section[64];    /* of the homeserver */
+	struct queue    *queue;          /* borrowed; NULL: nothing can be kept */
+	struct verifier *verifier;       /* borrowed */
+	struct keyring  *keyring;        /* borrowed */
+	struct sleeper  *sleeper;
+	struct drain    *drain; /* NULL without queue */
+	struct lanes     lanes;
+	struct vigils    vigils;
+	size_t           early_max; /* bytes of a body that may be acknowledged early */
+};
+
+struct reception_options {
+	struct loop                      *loop;
+	const struct settings            *settings;
+	const struct homeserver_settings *homeserver;
+	struct upstream                  *upstream; /* kept */
+	struct queue                     *queue;
+	struct verifier                  *verifier;
+	struct keyring                   *keyring;
+};
+
+enum err reception_new(const struct reception_options *o, struct reception **out);
+struct reception *reception_keep(struct reception *r); /* by requests */
+void              reception_drop(struct reception *r); /* NULL is fine */
+void reception_retire(struct reception *r); /* no longer in the settings; then as reception_drop() */
+void reception_set(struct reception *r, const struct settings *s,
+		   const struct homeserver_settings *hs, struct upstream *u); /* a reload */
+
+/* A relayed request told whether the homeserver is there. */
+void reception_heard(struct reception *r, bool reached);
+
+/* A transaction with these parts was kept: wake for it if it is worth it, hand over if it is there. */
+void reception_kept(struct reception *r, unsigned parts);
+
+/* A live transaction's lane became free. */
+void reception_lane_left(struct reception *r);
+
+#endif
