@@ -737,7 +737,8 @@ static void passage_decide(struct passage *p)
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
 		p->upstream = upstream_keep(p->in->upstream(p->in->arg, p->domain->homeserver));
-		p->reception = p->in->reception(p->in->arg, p->domain->homeserver);
+		if (p->in->reception != NULL)
+			p->reception = p->in->reception(p->in->arg, p->domain->homeserver);
 		if (p->reception == NULL) {
 			passage_go(p);
 			return;

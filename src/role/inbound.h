@@ -28,7 +28,7 @@ struct inbound_options {
 	struct settings     *settings; /* kept */
 	struct tls_server   *tls;      /* kept; NULL when nothing listens */
 	inbound_upstream_fn *upstream;
-	inbound_reception_fn *reception;
+	inbound_reception_fn *reception; /* may be NULL: none has one */
 	void                *arg;
 };
 
