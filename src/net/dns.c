@@ -17,6 +17,7 @@
 #include <ares.h>
 
 #include "base/list.h"
+#include "base/metrics.h"
 #include "net/dns_answer.h"
 
 enum {
@@ -280,6 +281,7 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
 
 	(void)timeouts;
 	d->running--;
+	gauge_down(GAUGE_dns_queries_open);
 	if (!d->freed)
 		soon_call(&d->work);
 	if (q->slot == NULL) {
@@ -302,6 +304,7 @@ static void query_begin(struct dns_query *q)
 	list_remove(&q->link);
 	d->waiting_count--;
 	d->running++;
+	gauge_up(GAUGE_dns_queries_open);
 	q->state = QUERY_RUNNING;
 	ares_query(d->channel, q->name, CLASS_IN, dns_answer_type(q->type), on_answer, q);
 	dns_arm(d);
@@ -427,6 +430,7 @@ enum err dns_new(struct loop *l, const struct address *server, size_t queries_ma
 		return ERR_NOMEM;
 	d->loop = l;
 	d->running_max = queries_max;
+	metrics.gauges[GAUGE_dns_queries_open].limit = queries_max;
 	d->waiting_max = queries_max * WAITING_PER_RUNNING;
 	list_init(&d->waiting);
 	list_init(&d->answered);

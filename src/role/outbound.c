@@ -23,6 +23,7 @@ struct outbound {
 	outbound_full_fn       *full;
 	void                   *full_arg;
 	bool                    is_full;
+	struct soon             make_room;
 };
 
 /* What a request is waiting for. */
@@ -697,6 +698,8 @@ static void outbound_check_full(struct outbound *ob)
 {
 	bool full = http_server_connections(ob->server) >= ob->o.section->connection_limit;
 
+	if (full && http_server_close_idle(ob->server))
+		return; /* room appears when it is gone */
 	if (full == ob->is_full)
 		return;
 	ob->is_full = full;
@@ -720,6 +723,20 @@ static void on_connection_closed(void *arg)
 {
 	gauge_down(GAUGE_outbound_connections_open);
 	outbound_check_full(arg);
+}
+
+static void on_make_room(void *arg)
+{
+	outbound_check_full(arg);
+}
+
+/* Somebody may be waiting since all were busy. */
+static void on_connection_idle(void *arg)
+{
+	struct outbound *ob = arg;
+
+	if (ob->is_full)
+		soon_call(&ob->make_room);
 }
 
 static void on_malformed(void *arg, const struct address *peer, int status, const char *slug)
@@ -762,6 +779,8 @@ enum err outbound_new(const struct outbound_options *o, struct outbound **out)
 		free(ob);
 		return ERR_NOMEM;
 	}
+	http_server_on_idle(ob->server, on_connection_idle);
+	soon_init(&ob->make_room, o->loop, on_make_room, ob);
 	ob->o = *o;
 	settings_keep(o->settings);
 	if (o->tls != NULL)
@@ -820,6 +839,7 @@ void outbound_free(struct outbound *ob)
 		on_tunnel_ended(t, 0, 0);
 	}
 	http_server_free(ob->server);
+	soon_clear(&ob->make_room);
 	metrics.gauges[GAUGE_outbound_connections_open].limit -= ob->o.section->connection_limit;
 	settings_drop(ob->o.settings);
 	if (ob->o.tls != NULL)
