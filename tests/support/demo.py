@@ -18,13 +18,13 @@ from .process import Child, Failure, require_free, wait_until
 
 HOME, AWAY = "socialnetwork24.com", "tchncs.de"
 INTERESTING = (  # counters of a door worth a line, and what they mean
-    ("outbound_requests", "taken from its homeserver on the outbound listener"),
+    ("outbound_requests", "requests of its homeserver, taken at {outbound}"),
     ("resolve_lookups", "server names looked up"),
-    ("outbound_dials", "TLS connections opened to the other door"),
-    ("outbound_reused", "requests on a connection that was kept"),
-    ("inbound_requests_federation", "federation requests of the other server on :8448"),
-    ("inbound_requests_well_known", ".well-known documents served on :443"),
-    ("inbound_requests_client", "client requests on :443"),
+    ("outbound_dials", "connections opened to the other door"),
+    ("outbound_reused", "requests sent on a connection that was kept"),
+    ("inbound_requests_federation", "federation requests of the other server, taken at {public}"),
+    ("inbound_requests_well_known", ".well-known documents served"),
+    ("inbound_requests_client", "client requests, taken at {public}"),
 )
 
 
@@ -46,6 +46,7 @@ class Domain:
         self.directory = os.path.join(demo.directory, server_name)
         os.makedirs(self.directory)
         self.matrix_host = f"matrix.{server_name}"
+        self.outbound, self.public = f"{self.address}:8009", f"{self.address} (443, 8448)"
         self.secret_file = os.path.join(self.directory, "outbound.secret")
         with open(self.secret_file, "w", encoding="ascii") as out:
             out.write(os.urandom(24).hex() + "\n")
@@ -98,7 +99,8 @@ class Domain:
 class StandIns:
     """The network of the demo with stand-in homeservers."""
 
-    kind = "the stand-in homeserver of the tests (it signs real events)"
+    kind = "a stand-in that the tests use; it signs and checks real events"
+    login = "log in, through their own doors"
 
     def __init__(self, network):
         self.network, self.dns_address = network, f"{network}.9.1"
@@ -132,11 +134,8 @@ class StandIns:
 
     def describe(self):
         home, away = self.domains
-        return [
-            (home.server_name, f"{home.address} ports 443 and 8448, homeserver {home.homeserver}:8008",
-             "other servers find it by its .well-known file"),
-            (away.server_name, f"{away.address} ports 443 and 8448, homeserver {away.homeserver}:8008",
-             "other servers find it by an SRV record")]
+        return [(home, f"homeserver {home.homeserver}:8008", "found by its .well-known file"),
+                (away, f"homeserver {away.homeserver}:8008", "found by an SRV record")]
 
     def stop(self):
         problems = [problem for domain in self.domains if (problem := domain.stop())]
@@ -150,7 +149,8 @@ class StandIns:
 class Synapses:
     """The network of the interop tests: a real Synapse behind each door."""
 
-    kind = "Synapse, in namespaces where no name resolves"
+    kind = "Synapse, where it runs no name resolves"
+    login = "get accounts at their homeservers"
 
     def __init__(self, _):
         from interop.world import World  # pylint: disable=import-outside-toplevel
@@ -163,8 +163,9 @@ class Synapses:
         self.domains = [SynapseDomain(domain) for domain in self.world.domains]
 
     def describe(self):
-        return [(domain.server_name, f"{domain.domain.address} ports {' and '.join(map(str, domain.domain.ports))}",
-                 f"its Synapse listens on {domain.domain.homeserver_url()}") for domain in self.domains]
+        home, away = self.domains
+        return [(home, home.domain.homeserver_url(), "found by an SRV record"),
+                (away, away.domain.homeserver_url(), "found by its .well-known file")]
 
     def stop(self):
         self.world.stop()
@@ -174,6 +175,8 @@ class Synapses:
 class SynapseDomain:
     def __init__(self, domain):
         self.domain, self.door, self.server_name = domain, domain.door, domain.server_name
+        self.outbound = domain.outbound_address()
+        self.public = f"{domain.address} ({', '.join(map(str, domain.ports))})"
 
     def register(self, name):
         return self.domain.synapse.register(name)
@@ -200,12 +203,14 @@ class Story:
     def travelled(self):
         """Prints what the doors counted since the step began."""
         now = self.counters()
-        for name, counters in now.items():
-            say(f"   door of {name}:")
-            for key, meaning in INTERESTING:
-                count = counters[key] - self.before[name][key]
+        for domain in self.world.domains:
+            name = domain.server_name
+            changes = [(now[name][key] - self.before[name][key], meaning) for key, meaning in INTERESTING]
+            if any(count for count, _ in changes):
+                say(f"   door of {name}:")
+            for count, meaning in changes:
                 if count:
-                    say(f"      {count:3}  {meaning}")
+                    say(f"      {count:3}  {meaning.format(outbound=domain.outbound, public=domain.public)}")
 
     def tell(self):
         home, away = self.world.domains
@@ -213,7 +218,7 @@ class Story:
         for here, there in ((away, home), (home, away)):
             say(f"   $ doorstep resolve {there.server_name}        (at the door of {here.server_name})")
             say(indent(here.resolve_text(there.server_name)))
-        self.step(f"@adam:{HOME} and @egon:{AWAY} log in through their own doors")
+        self.step(f"@adam:{HOME} and @egon:{AWAY} {self.world.login}")
         adam, egon = home.register("adam"), away.register("egon")
         self.travelled()
         self.direct(adam, egon)
@@ -258,11 +263,11 @@ def check_gauges(world):
 
 
 def run(world):
-    say(f"Two domains on this machine's loopback, each behind its own doorstep. Homeservers: {world.kind}.")
+    say(f"Two domains on this machine, each behind its own doorstep. Homeservers: {world.kind}.")
     began = time.monotonic()
     world.start()
-    for name, where, how in world.describe():
-        say(f"   {name:20} {where}; {how}")
+    for domain, homeserver, how in world.describe():
+        say(f"   {domain.server_name:20} door {domain.public}, {homeserver}; {how}")
     say(f"   started in {time.monotonic() - began:.1f} s; logs are in {os.path.relpath(world.directory, ROOT)}/")
     Story(world).tell()
     check_gauges(world)
@@ -281,6 +286,8 @@ def main():
         status = 0
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:  # nobody reads any more
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     except (Failure, WorldError, OSError, AssertionError) as error:
         say(f"\ndemo: {error}")
     finally:
