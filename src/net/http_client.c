@@ -353,7 +353,9 @@ static void call_connected(struct http_call *c, struct stream *st)
 		return;
 	}
 	call_talk(c, k);
-	if (c->sent_end) /* otherwise the owner adds the body and flushes both */
+	/* Otherwise the owner adds the body and flushes both. What is sent again may be more than there is room
+	   for: it has to be gone before he looks for room. */
+	if (c->sent_end || c->retried)
 		http_call_flush(c);
 	if (c->state == CALL_TALKING)
 		c->wake(c->arg);

@@ -202,6 +202,28 @@ static void nothing_is_sent_twice(void **state)
 	finish();
 }
 
+/* What is sent again is more than there is room for: the owner must hear when there is. */
+static void after_much_was_sent_again_there_is_room(void **state)
+{
+	static const char block[15000];
+
+	(void)state;
+	keep_one();
+	call = open_call(HTTP_PUT, HEAD("PUT", "Content-Length: 300000\r\n"), true, false, 1);
+	for (int i = 0; i < 5; i++) {
+		http_call_send(call, str_span(block, sizeof(block)));
+		http_call_flush(call);
+		memory_loop_settle(loop);
+	}
+	memory_stream_end(home(0), ERR_RESET);
+	wakes = 0;
+	memory_loop_settle(loop);
+	assert_int_equal(memory_streams(loop, true), 2);
+	assert_int_equal(wakes, 1);
+	assert_true(http_call_room(call) > 0);
+	assert_true(home(1)->taken.len > 75000);
+}
+
 /* What was sent does not fit what is held: there is no second try, and no half of one. */
 static void much_is_sent_once(void **state)
 {
@@ -308,6 +330,7 @@ int main(void)
 		T(a_bad_certificate_leaves_the_other_addresses),
 		T(targets_that_cannot_be),
 		T(nothing_is_sent_twice),
+		T(after_much_was_sent_again_there_is_room),
 		T(much_is_sent_once),
 		T(an_answer_that_stops),
 		T(silence_is_an_end),
