@@ -238,7 +238,6 @@ unsigned awake_set(struct awake *a, const struct awake_options *o, msec now)
 	a->options = *o;
 	if (!a->probing && a->probe_at != MS_NEVER)
 		a->probe_at = soonest(a->probe_at, now + o->probe_ms);
-	a->pause_ms = soonest(a->pause_ms, o->probe_ms);
 	if (!o->can_wake)
 		a->packets_left = 0;
 	return awake_tick(a, now);
