@@ -132,7 +132,7 @@ static void write_step(struct writer *w, const struct resolve *run, size_t i)
 		write_text(w, " ");
 		write_str(w, resolve_step_detail(run, i));
 	}
-	if (s->why != NULL) {
+	if (s->why != NULL && s->why[0] != '\0') {
 		write_text(w, " - ");
 		write_text(w, s->why);
 	}
