@@ -75,8 +75,9 @@ static inline enum err stream_ended(const struct stream *s)
 }
 
 /*
- * Bytes of output the owner may add now: STREAM_ROOM_LEAST or more, or 0: wait for wake. So an owner
- * who stages less than that and finds no room left for it will be woken after writing it.
+ * Bytes of output the owner may add now: STREAM_ROOM_LEAST or more, or 0: wait for wake. Only a write
+ * that leaves no room is followed by that wake: who stages bytes and counts them as room taken looks
+ * again when he has written them.
  */
 static inline size_t stream_room(const struct stream *s)
 {

@@ -144,7 +144,8 @@ static void relay_up_end(struct relay *r)
 	r->up_done = true;
 }
 
-static void relay_up(struct relay *r)
+/* True: only room is missing. */
+static bool relay_up_some(struct relay *r)
 {
 	size_t room;
 
@@ -156,19 +157,47 @@ static void relay_up(struct relay *r)
 			break;
 		}
 		if (span.len == 0)
-			break;
+			return false;
 		span = str_head(span, room < RELAY_SPAN_MAX ? room : RELAY_SPAN_MAX);
 		relay_send_span(r, span);
 		http_request_consume(r->request, span.len);
 	}
-	http_call_flush(r->call);
+	return !r->up_done;
+}
+
+/* What is staged counts as room taken; when it has been written there may be some again. */
+static void relay_up(struct relay *r)
+{
+	bool more;
+
+	do {
+		more = relay_up_some(r);
+		http_call_flush(r->call);
+	} while (more && http_call_room(r->call) > 0);
+}
+
+/* True: only room is missing. */
+static bool relay_down_some(struct relay *r)
+{
+	size_t room;
+
+	while ((room = http_respond_room(r->request)) > 0) {
+		struct str span = http_call_peek(r->call);
+
+		if (span.len == 0)
+			return false;
+		span = str_head(span, room < RELAY_SPAN_MAX ? room : RELAY_SPAN_MAX);
+		http_respond_body(r->request, span);
+		r->result.down_bytes += span.len;
+		http_call_consume(r->call, span.len);
+	}
+	return true;
 }
 
 /* True: the answer is complete. */
 static bool relay_down(struct relay *r)
 {
 	const struct head *h = http_call_answer(r->call);
-	size_t             room;
 
 	if (h == NULL)
 		return false;
@@ -178,15 +207,10 @@ static bool relay_down(struct relay *r)
 		buf_fini(&r->copy);
 		http_respond_head(r->request, h, r->answer_fields);
 	}
-	while ((room = http_respond_room(r->request)) > 0) {
-		struct str span = http_call_peek(r->call);
-
-		if (span.len == 0)
+	while (relay_down_some(r)) {
+		http_respond_flush(r->request);
+		if (http_respond_room(r->request) == 0)
 			break;
-		span = str_head(span, room < RELAY_SPAN_MAX ? room : RELAY_SPAN_MAX);
-		http_respond_body(r->request, span);
-		r->result.down_bytes += span.len;
-		http_call_consume(r->call, span.len);
 	}
 	return http_call_done(r->call);
 }

@@ -20,6 +20,7 @@ enum {
 	PEERS_MAX = 6,
 	MESSAGES_MAX = 48,
 	SCRIPT_MAX = 400, /* steps */
+	SENT_MAX = 220 * 1024, /* by one end: some times what all buffers hold */
 	FOR_EVER_MS = 10 * 1000 * 1000,
 	PEER_QUEUE_MAX = STREAM_TX_MAX + 24 * 1024,
 	HOME_QUEUE_MAX = STREAM_TX_MAX + 160 * 1024,
@@ -76,18 +77,19 @@ static const char *const says[] = {
 	"HTTP/1.1 500 No\r\nConnection: x-hop\r\nX-Hop: 1\r\n" LENGTH(1) "x",
 };
 
+struct messages {
+	struct reading *at[MESSAGES_MAX];
+	size_t          count;
+	size_t          used; /* bytes of the whole ones */
+	bool            bad;  /* what follows is malformed */
+};
+
 /* One side of a connection as its far end knows it. */
 struct far_end {
 	struct memory_stream *stream;
 	struct bytes          sent; /* all of it, whether it was looked at or not */
 	bool                  unruly; /* spoke without having been asked */
-};
-
-struct messages {
-	struct reading at[MESSAGES_MAX];
-	size_t         count;
-	size_t         used; /* bytes of the whole ones */
-	bool           bad;  /* what follows is malformed */
+	struct messages      *got, *said; /* of a homeserver, in the end */
 };
 
 struct play {
@@ -187,10 +189,17 @@ static void play_begin(struct play *p)
 
 /* ---- reading what went over the wire ---- */
 
+static void messages_drop_last(struct messages *m)
+{
+	m->count--;
+	reading_fini(m->at[m->count]);
+	free(m->at[m->count]);
+}
+
 static void messages_fini(struct messages *m)
 {
-	for (size_t i = 0; i < m->count; i++)
-		reading_fini(&m->at[i]);
+	while (m->count > 0)
+		messages_drop_last(m);
 	free(m);
 }
 
@@ -198,10 +207,12 @@ static void messages_fini(struct messages *m)
 static bool messages_next(struct messages *m, enum h1_side side, enum http_method method,
 			  struct str bytes, bool end)
 {
-	struct reading *r = &m->at[m->count];
+	struct reading *r;
 
 	if (m->used == bytes.len || m->count == MESSAGES_MAX)
 		return false;
+	r = m->at[m->count] = malloc(sizeof(*r));
+	check(r != NULL);
 	reading_init(r, side, &fuzz_wide, method, str_from(bytes, m->used), &fuzz_whole, end);
 	m->bad = r->verdict == ERR_SYNTAX;
 	m->count++;
@@ -218,14 +229,14 @@ static struct messages *read_requests(struct str bytes)
 
 	check(m != NULL);
 	while (messages_next(m, H1_REQUEST, HTTP_GET, bytes, false) &&
-	       m->at[m->count - 1].head.keep_alive) {
+	       m->at[m->count - 1]->head.keep_alive) {
 	}
 	return m;
 }
 
 static size_t count_whole(const struct messages *m)
 {
-	return m->count > 0 && m->at[m->count - 1].verdict != ERR_OK ? m->count - 1 : m->count;
+	return m->count > 0 && m->at[m->count - 1]->verdict != ERR_OK ? m->count - 1 : m->count;
 }
 
 static bool is_final(const struct reading *r)
@@ -241,15 +252,13 @@ static struct messages *read_answers(struct str bytes, const struct messages *re
 
 	check(m != NULL);
 	while (more) {
-		enum http_method method = m->count < requests->count ? requests->at[m->count].head.method
+		enum http_method method = m->count < requests->count ? requests->at[m->count]->head.method
 								     : HTTP_GET;
 		size_t           before = m->count;
 
 		more = messages_next(m, H1_RESPONSE, method, bytes, end);
-		if (m->count > before && m->at[before].has_head && !is_final(&m->at[before])) {
-			reading_fini(&m->at[before]);
-			m->count--;
-		}
+		if (m->count > before && m->at[before]->has_head && !is_final(m->at[before]))
+			messages_drop_last(m);
 	}
 	return m;
 }
@@ -280,8 +289,8 @@ static const struct reading *find_image(const struct play *p, struct messages *c
 {
 	for (size_t i = 0; i < p->peer_count; i++)
 		for (size_t k = 0; k < asked[i]->count; k++)
-			if (is_image(up, &asked[i]->at[k]))
-				return &asked[i]->at[k];
+			if (is_image(up, asked[i]->at[k]))
+				return asked[i]->at[k];
 	return NULL;
 }
 
@@ -301,17 +310,16 @@ static void check_forwarded(const struct reading *up)
 
 static void check_home(const struct play *p, struct messages *const *asked, const struct far_end *home)
 {
-	struct messages *got = read_requests(bytes_str(&home->stream->taken));
+	check(!home->got->bad);
+	for (size_t i = 0; i < home->got->count; i++) {
+		const struct reading *up = home->got->at[i];
 
-	check(!got->bad);
-	for (size_t i = 0; i < got->count; i++) {
-		if (!got->at[i].has_head)
+		if (!up->has_head)
 			continue;
-		check(find_image(p, asked, &got->at[i]) != NULL);
-		check_forwarded(&got->at[i]);
+		check(find_image(p, asked, up) != NULL);
+		check_forwarded(up);
 	}
 	check(home->stream->queue_peak <= HOME_QUEUE_MAX);
-	messages_fini(got);
 }
 
 /* A request that may not be repeated is not. */
@@ -320,7 +328,7 @@ static size_t count_posts(const struct messages *m)
 	size_t n = 0;
 
 	for (size_t i = 0; i < m->count; i++)
-		n += m->at[i].has_head && m->at[i].head.method == HTTP_POST;
+		n += m->at[i]->has_head && m->at[i]->head.method == HTTP_POST;
 	return n;
 }
 
@@ -330,12 +338,8 @@ static void check_posts(const struct play *p, struct messages *const *asked)
 
 	for (size_t i = 0; i < p->peer_count; i++)
 		sent += count_posts(asked[i]);
-	for (size_t i = 0; i < p->home_count; i++) {
-		struct messages *got = read_requests(bytes_str(&p->homes[i].stream->taken));
-
-		seen += count_posts(got);
-		messages_fini(got);
-	}
+	for (size_t i = 0; i < p->home_count; i++)
+		seen += count_posts(p->homes[i].got);
 	check(seen <= sent);
 }
 
@@ -358,20 +362,15 @@ static bool was_given(const struct play *p, const struct reading *asked, const s
 
 	for (size_t i = 0; i < p->home_count && !found; i++) {
 		const struct far_end *home = &p->homes[i];
-		struct messages      *got = read_requests(bytes_str(&home->stream->taken));
-		struct messages      *said = read_answers(bytes_str(&home->sent), got,
-							  home->stream->ends == ERR_EOF);
 
-		for (size_t k = 0; (home->unruly || k < got->count) && k < said->count; k++) {
-			const struct reading *s = &said->at[k];
+		for (size_t k = 0; (home->unruly || k < home->got->count) && k < home->said->count; k++) {
+			const struct reading *s = home->said->at[k];
 
-			found |= (home->unruly || is_image(&got->at[k], asked)) && is_final(s) &&
+			found |= (home->unruly || is_image(home->got->at[k], asked)) && is_final(s) &&
 				s->head.status == r->head.status &&
 				(r->verdict == ERR_OK ? s->verdict == ERR_OK && str_eq(body_of(s), body_of(r)) :
 							str_starts(body_of(s), body_of(r)));
 		}
-		messages_fini(said);
-		messages_fini(got);
 	}
 	return found;
 }
@@ -385,23 +384,29 @@ static void check_peer(const struct play *p, const struct messages *asked, const
 	check(!got->bad);
 	check(got->count <= requests + (requests == 0)); /* one refusal of what was no request */
 	for (size_t i = 0; i < got->count; i++) {
-		const struct reading *r = &got->at[i];
+		const struct reading *r = got->at[i];
 
 		if (!r->has_head)
 			continue;
-		check(is_ours(r) || (asked->at[i].has_head && was_given(p, &asked->at[i], r)));
+		check(is_ours(r) || (i < requests && asked->at[i]->has_head && was_given(p, asked->at[i], r)));
 		check(r->head.keep_alive || r->verdict != ERR_OK || i + 1 == got->count);
 	}
-	if (got->count > 0 && got->count < MESSAGES_MAX && got->at[got->count - 1].verdict == ERR_OK)
+	if (got->count > 0 && got->count < MESSAGES_MAX && got->at[got->count - 1]->verdict == ERR_OK)
 		check(got->used == bytes.len);
 	check(peer->stream->queue_peak <= PEER_QUEUE_MAX);
 	messages_fini(got);
 }
 
-static void check_all(const struct play *p)
+static void check_all(struct play *p)
 {
 	struct messages *asked[PEERS_MAX];
 
+	for (size_t i = 0; i < p->home_count; i++) {
+		struct far_end *home = &p->homes[i];
+
+		home->got = read_requests(bytes_str(&home->stream->taken));
+		home->said = read_answers(bytes_str(&home->sent), home->got, home->stream->ends == ERR_EOF);
+	}
 	for (size_t i = 0; i < p->peer_count; i++)
 		asked[i] = read_requests(bytes_str(&p->peers[i].sent));
 	for (size_t i = 0; i < p->home_count; i++)
@@ -411,6 +416,10 @@ static void check_all(const struct play *p)
 		check_peer(p, asked[i], &p->peers[i]);
 	for (size_t i = 0; i < p->peer_count; i++)
 		messages_fini(asked[i]);
+	for (size_t i = 0; i < p->home_count; i++) {
+		messages_fini(p->homes[i].got);
+		messages_fini(p->homes[i].said);
+	}
 }
 
 /* ---- the script ---- */
@@ -447,7 +456,7 @@ static bool has_nothing_to_say(const struct far_end *home)
 
 static void far_send(struct far_end *f, struct str bytes)
 {
-	if (f->stream->ends != ERR_OK || bytes.len == 0)
+	if (f->stream->ends != ERR_OK || bytes.len == 0 || f->sent.len + bytes.len > SENT_MAX)
 		return;
 	if (f->stream->is_upstream && has_nothing_to_say(f))
 		f->unruly = true;
@@ -699,9 +708,10 @@ static void play_finish(struct play *p)
 
 static void tell(const char *what, size_t n, struct str bytes)
 {
-	size_t shown = bytes.len < 1000 ? bytes.len : 1000;
+	size_t shown = bytes.len < 1000 ? bytes.len : 1000, behind = bytes.len - shown < 60 ? bytes.len - shown : 60;
 
-	fprintf(stderr, "--- %s %zu (%zu bytes)\n%.*s\n", what, n, bytes.len, (int)shown, bytes.ptr);
+	fprintf(stderr, "--- %s %zu (%zu bytes)\n%.*s ... %.*s\n", what, n, bytes.len, (int)shown, bytes.ptr,
+		(int)behind, bytes.ptr + bytes.len - behind);
 }
 
 /* For whoever looks into a crash: RELAY_FUZZ_TELL=1 in the environment. */
