@@ -1,39 +1,39 @@
 #include "app/control.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "app/version.h"
-#include "base/buf.h"
 #include "base/list.h"
-#include "codec/json/tree.h"
 #include "loop/socket.h"
-#include "role/status.h"
-
-enum { ANSWER_MAX = 256 * 1024 };
 
 struct control {
-	struct loop         *loop;
-	struct listener     *listener;
-	control_settings_fn *settings;
-	void                *arg;
-	msec                 started_at;
-	struct link          clients;
-	size_t               client_count;
+	struct loop                  *loop;
+	struct listener              *listener;
+	const struct control_command *commands;
+	void                         *arg;
+	struct link                   clients;
+	size_t                        client_count;
 };
 
 struct client {
-	struct link     link;
-	struct control *control;
-	struct stream  *stream;
-	struct deadline idle;
-	bool            ending; /* an error was answered: waiting for the peer to see it */
+	struct link           link;
+	struct control       *control;
+	struct stream        *stream;
+	struct deadline       idle;
+	struct control_reply *reply;  /* under way; NULL: none */
+	bool                  busy;   /* on_client() is at work */
+	bool                  ending; /* an error was answered: waiting for the peer to see it */
+};
+
+struct control_reply {
+	struct client *client; /* NULL: gone meanwhile */
 };
 
 static void client_close(struct client *cl)
 {
 	struct control *c = cl->control;
 
+	if (cl->reply != NULL)
+		cl->reply->client = NULL;
 	deadline_clear(&cl->idle);
 	stream_close(cl->stream);
 	list_remove(&cl->link);
@@ -47,94 +47,70 @@ static void on_idle(void *arg)
 	client_close(arg);
 }
 
-/* --- commands --- */
+/* --- questions --- */
 
-static enum err answer_status(const struct control *c, struct buf *out)
+static const struct control_command *find_command(const struct control *c, struct str name)
 {
-	const struct status_source source = {
-		.version = version_text(),
-		.pid = (uint64_t)getpid(),
-		.uptime_ms = loop_now(c->loop) - c->started_at,
-		.settings = c->settings(c->arg),
-	};
-
-	return status_write(&source, out);
-}
-
-static const struct command {
-	struct str name;
-	enum err (*answer)(const struct control *c, struct buf *out);
-} commands[] = {
-	{ STR("status"), answer_status },
-};
-
-static const struct command *find_command(struct str name)
-{
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (str_eq(commands[i].name, name))
-			return &commands[i];
+	for (const struct control_command *k = c->commands; k->name != NULL; k++)
+		if (str_is(name, k->name))
+			return k;
 	return NULL;
 }
 
-/* NULL: *fault says why. */
-static const struct command *read_command(struct str line, const char **fault)
+/* NULL: *fault says why. The tree is the caller's. */
+static const struct control_command *read_command(const struct control *c, struct str line,
+                                                  struct tree **t, const char **fault)
 {
-	struct tree          *t = NULL;
-	const struct command *command = NULL;
-	struct str            name;
-	int64_t               version;
+	const struct tree_node *root;
+	struct str              name;
+	int64_t                 version;
 
-	if (tree_read(line, &t) != ERR_OK) {
-		*fault = "not one JSON object";
-	} else if (tree_integer(tree_get(tree_root(t), "v"), &version) != ERR_OK ||
-	           version != CONTROL_VERSION) {
-		*fault = "v must be 1";
-	} else if (tree_text(tree_get(tree_root(t), "command"), &name) != ERR_OK) {
-		*fault = "no command";
-	} else {
-		command = find_command(name);
-		*fault = "unknown command";
-	}
-	tree_free(t);
-	return command;
+	*fault = "not one JSON object";
+	if (tree_read(line, t) != ERR_OK)
+		return NULL;
+	root = tree_root(*t);
+	*fault = "v must be 1";
+	if (tree_integer(tree_get(root, "v"), &version) != ERR_OK || version != CONTROL_VERSION)
+		return NULL;
+	*fault = "no command";
+	if (tree_text(tree_get(root, "command"), &name) != ERR_OK)
+		return NULL;
+	*fault = "unknown command";
+	return find_command(c, name);
 }
 
 /* --- the conversation --- */
 
-static void client_refuse(struct client *cl, const char *fault)
+static void client_say_error(struct client *cl, const char *fault)
 {
-	char          text[128];
+	char          text[512];
 	struct writer w = writer_over(text, sizeof(text));
 
 	write_text(&w, "{\"v\":1,\"error\":");
 	write_json_string(&w, str_of(fault));
 	write_text(&w, "}\n");
-	stream_write(cl->stream, writer_done(&w));
+	stream_write(cl->stream,
+	             w.failed ? STRL("{\"v\":1,\"error\":\"failed\"}\n") : writer_done(&w));
 	stream_shutdown(cl->stream);
 	cl->ending = true;
 }
 
-static void client_answer(struct client *cl, struct str line)
+static void client_ask(struct client *cl, struct str line)
 {
-	const char           *fault = NULL;
-	const struct command *command = read_command(line, &fault);
-	struct buf            out;
-	enum err              e = ERR_OK;
+	const char                   *fault;
+	struct tree                  *t = NULL;
+	const struct control_command *command = read_command(cl->control, line, &t, &fault);
+	struct control_reply         *reply = command == NULL ? NULL : malloc(sizeof(*reply));
 
-	if (command == NULL) {
-		client_refuse(cl, fault);
-		return;
-	}
-	buf_init(&out, ANSWER_MAX);
-	e = command->answer(cl->control, &out);
-	if (e == ERR_OK)
-		e = buf_add(&out, STRL("\n"));
-	if (e == ERR_OK)
-		e = stream_write(cl->stream, buf_str(&out));
-	buf_fini(&out);
-	if (e != ERR_OK)
-		client_refuse(cl, "no memory left");
 	deadline_in(&cl->idle, CONTROL_IDLE_MS);
+	if (reply == NULL) {
+		client_say_error(cl, command == NULL ? fault : "no memory left");
+	} else {
+		reply->client = cl;
+		cl->reply = reply;
+		command->run(cl->control->arg, tree_root(t), reply);
+	}
+	tree_free(t);
 }
 
 /* Whether another line may be waiting. */
@@ -147,13 +123,15 @@ static bool client_take_line(struct client *cl)
 		stream_consume(cl->stream, waiting.len);
 		return waiting.len > 0;
 	}
+	if (cl->reply != NULL)
+		return false;
 	if (end > CONTROL_LINE_MAX) {
-		client_refuse(cl, "line too long");
+		client_say_error(cl, "line too long");
 		return true;
 	}
 	if (end == waiting.len || stream_room(cl->stream) == 0)
 		return false;
-	client_answer(cl, str_head(waiting, end));
+	client_ask(cl, str_head(waiting, end));
 	stream_consume(cl->stream, end + 1);
 	return true;
 }
@@ -162,10 +140,54 @@ static void on_client(void *arg)
 {
 	struct client *cl = arg;
 
+	cl->busy = true;
 	while (client_take_line(cl))
 		;
+	cl->busy = false;
 	if (stream_ended(cl->stream) != ERR_OK)
 		client_close(cl);
+}
+
+/* The client, if it is still there, of a reply that is given now. */
+static struct client *reply_client(struct control_reply *r)
+{
+	struct client *cl = r->client;
+
+	free(r);
+	if (cl == NULL)
+		return NULL;
+	cl->reply = NULL;
+	deadline_in(&cl->idle, CONTROL_IDLE_MS);
+	return cl;
+}
+
+/* What was asked meanwhile. */
+static void client_go_on(struct client *cl)
+{
+	if (!cl->busy)
+		on_client(cl);
+}
+
+void control_answer(struct control_reply *r, struct str json)
+{
+	struct client *cl = reply_client(r);
+
+	if (cl == NULL)
+		return;
+	if (stream_write(cl->stream, json) != ERR_OK ||
+	    stream_write(cl->stream, STRL("\n")) != ERR_OK)
+		client_say_error(cl, "no memory left");
+	client_go_on(cl);
+}
+
+void control_refuse(struct control_reply *r, const char *sentence)
+{
+	struct client *cl = reply_client(r);
+
+	if (cl == NULL)
+		return;
+	client_say_error(cl, sentence);
+	client_go_on(cl);
 }
 
 static void on_accept(void *arg, struct stream *s, const struct address *peer)
@@ -188,8 +210,7 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 		listener_pause(c->listener);
 }
 
-enum err control_open(struct loop *l, const char *path, msec started_at,
-                      control_settings_fn *settings, void *arg, struct control **out)
+enum err control_open(const struct control_options *o, struct control **out)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	struct endpoint at = { .path = "" };
@@ -197,13 +218,11 @@ enum err control_open(struct loop *l, const char *path, msec started_at,
 
 	if (c == NULL)
 		return ERR_NOMEM;
-	*c = (struct control){
-		.loop = l, .settings = settings, .arg = arg, .started_at = started_at
-	};
+	*c = (struct control){ .loop = o->loop, .commands = o->commands, .arg = o->arg };
 	list_init(&c->clients);
-	e = str_copy(str_of(path), at.path, sizeof(at.path)) ? ERR_OK : ERR_RANGE;
+	e = str_copy(str_of(o->path), at.path, sizeof(at.path)) ? ERR_OK : ERR_RANGE;
 	if (e == ERR_OK)
-		e = listener_open(l, &at, on_accept, c, &c->listener);
+		e = listener_open(o->loop, &at, on_accept, c, &c->listener);
 	if (e == ERR_OK)
 		*out = c;
 	else

@@ -1,8 +1,11 @@
 /*
  * control.h - the control socket: one JSON object per line, one line in return.
  *
- *   {"v":1,"command":"status"}    the document of role/status.h
+ *   {"v":1,"command":NAME, ...}   what the command says, an object with "v":1
  *   anything else                 {"v":1,"error":"sentence"}, and the connection ends
+ *
+ * Questions on one connection are answered in their order, the next one being read when the last is
+ * answered. What the commands are and do is the caller's business; desk.h has ours.
  *
  * A unix socket (mode 0660) for the owner's tools. Bounded all the same: lines of CONTROL_LINE_MAX bytes,
  * CONTROL_CLIENTS_MAX clients (more wait in the kernel), CONTROL_IDLE_MS without a complete line.
@@ -10,8 +13,8 @@
 #ifndef APP_CONTROL_H
 #define APP_CONTROL_H
 
+#include "codec/json/tree.h"
 #include "loop/loop.h"
-#include "role/settings.h"
 
 enum {
 	CONTROL_VERSION = 1,
@@ -20,18 +23,34 @@ enum {
 	CONTROL_IDLE_MS = 10 * 1000,
 };
 
-/* The settings in force, asked for at each command. */
-typedef const struct settings *control_settings_fn(void *arg);
-
 struct control;
 
-/*
- * Errors of listener_open(); errno is set. path is copied.
- *   started_at  when the process began, on the loop's clock: for the uptime
- */
-enum err    control_open(struct loop *l, const char *path, msec started_at,
-                         control_settings_fn *settings, void *arg, struct control **out);
+/* Who asked. Whoever was given one answers it exactly once, now or later, even if nobody listens any more. */
+struct control_reply;
+
+/* question: lives until the function returns. */
+typedef void control_command_fn(void *arg, const struct tree_node *question,
+                                struct control_reply *reply);
+
+struct control_command {
+	const char         *name;
+	control_command_fn *run;
+};
+
+struct control_options {
+	struct loop                  *loop;
+	const char                   *path;     /* copied */
+	const struct control_command *commands; /* ended by a NULL name; kept */
+	void                         *arg;
+};
+
+/* Errors of listener_open(); errno is set. */
+enum err    control_open(const struct control_options *o, struct control **out);
 const char *control_path(const struct control *c);
-void        control_close(struct control *c); /* NULL is fine; the clients are let go too */
+void control_close(struct control *c); /* NULL is fine; clients are let go, replies stay to be given */
+
+/* json: one object, without a line break. */
+void control_answer(struct control_reply *r, struct str json);
+void control_refuse(struct control_reply *r, const char *sentence); /* an error; ends the connection */
 
 #endif

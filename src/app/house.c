@@ -93,10 +93,8 @@ static struct upstream *upstream_for(void *arg, const struct homeserver_settings
 	return NULL;
 }
 
-static struct reception *reception_for(void *arg, const struct homeserver_settings *hs)
+struct reception *house_reception(const struct house *h, const struct homeserver_settings *hs)
 {
-	struct house *h = arg;
-
 	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
 		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
 
@@ -104,6 +102,16 @@ static struct reception *reception_for(void *arg, const struct homeserver_settin
 			return n->reception;
 	}
 	return NULL;
+}
+
+static struct reception *reception_for(void *arg, const struct homeserver_settings *hs)
+{
+	return house_reception(arg, hs);
+}
+
+struct queue *house_queue(const struct house *h)
+{
+	return h->queue;
 }
 
 static enum err neighbour_reception(struct house *h, struct neighbour *n, const struct settings *s,

@@ -14,6 +14,8 @@
 #include "role/settings.h"
 
 struct house;
+struct queue;
+struct reception;
 
 /* What is wrong and what to do, one line. */
 struct house_fault {
@@ -28,6 +30,11 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 void house_refresh(struct house *h);
 
 const struct settings *house_settings(const struct house *h);
+
+/* For the owner's commands; good until the next reload. */
+struct queue     *house_queue(const struct house *h); /* NULL: nothing is kept */
+struct reception *house_reception(const struct house               *h,
+				  const struct homeserver_settings *hs); /* NULL: it does not sleep */
 
 void house_drain(struct house *h); /* no new connections or requests */
 bool house_is_empty(const struct house *h);

@@ -9,6 +9,7 @@
 
 #include "app/config.h"
 #include "app/control.h"
+#include "app/desk.h"
 #include "app/house.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -25,6 +26,7 @@ struct serve {
 	struct loop         *loop;
 	struct house        *house;
 	msec                 started_at;
+	struct desk         *desk;
 	struct control      *control; /* NULL: the settings name none */
 	struct deadline      watch, farewell;
 	uint64_t             files_stamp; /* of certificates and keys as they were loaded */
@@ -107,23 +109,17 @@ static enum err load(const struct serve *sv, struct settings **out)
 
 /* ---- control socket ---- */
 
-static const struct settings *settings_in_force(void *arg)
-{
-	const struct serve *sv = arg;
-
-	return house_settings(sv->house);
-}
-
 /* Opens the one the settings name, unless it is open already. */
 static enum err follow_control(struct serve *sv, const char *path)
 {
-	struct control *fresh = NULL;
-	enum err        e = ERR_OK;
+	struct control_options o = { sv->loop, path, desk_commands, sv->desk };
+	struct control        *fresh = NULL;
+	enum err               e = ERR_OK;
 
 	if (sv->control != NULL && path != NULL && strcmp(control_path(sv->control), path) == 0)
 		return ERR_OK;
 	if (path != NULL)
-		e = control_open(sv->loop, path, sv->started_at, settings_in_force, sv, &fresh);
+		e = control_open(&o, &fresh);
 	if (e != ERR_OK) {
 		log_say(LOG_ERROR, "serve.control", "control socket %s: %s", path, strerror(errno));
 		return e;
@@ -241,12 +237,15 @@ static enum err run(struct serve *sv, struct settings *s)
 	deadline_init(&sv->watch, sv->loop, on_watch, sv);
 	deadline_init(&sv->farewell, sv->loop, on_farewell, sv);
 	deadline_in(&sv->watch, WATCH_MS);
-	e = follow_control(sv, s->control);
+	e = desk_new(sv->loop, sv->house, sv->started_at, &sv->desk);
+	if (e == ERR_OK)
+		e = follow_control(sv, s->control);
 	if (e == ERR_OK) {
 		announce(sv);
 		loop_run(sv->loop);
 	}
 	control_close(sv->control);
+	desk_free(sv->desk);
 	deadline_clear(&sv->watch);
 	deadline_clear(&sv->farewell);
 	house_close(sv->house);

@@ -91,6 +91,77 @@ static void add_domains(struct tree *t, struct tree_node *root, const struct set
 	}
 }
 
+static void add_sleep(struct tree *t, struct tree_node *to, const struct sleeper *sleeper)
+{
+	struct sleeper_status st;
+	msec                  wait_ms = 0;
+	const char           *stay = sleeper_must_stay(sleeper, &wait_ms);
+
+	sleeper_status(sleeper, &st);
+	add_text(t, to, "state", st.state);
+	add_text(t, to, "why", st.why);
+	tree_add_unsigned(t, to, "since_ms", st.since_ms);
+	if (st.next_ms == MS_NEVER)
+		tree_add_null(t, to, "next_look_ms");
+	else
+		tree_add_unsigned(t, to, "next_look_ms", st.next_ms);
+	tree_add_bool(t, to, "announced", st.announced);
+	add_text(t, to, "must_stay", stay);
+	tree_add_unsigned(t, to, "stay_ms", stay == NULL ? 0 : wait_ms);
+	tree_add_bool(t, to, "can_wake", st.can_wake);
+	tree_add_unsigned(t, to, "held", st.held);
+	tree_add_unsigned(t, to, "probes", st.probes);
+	tree_add_unsigned(t, to, "packets", st.packets);
+	add_text(t, to, "packet_error", st.packet_error == ERR_OK ? NULL : err_slug(st.packet_error));
+}
+
+static void add_homeservers(struct tree *t, struct tree_node *root, const struct status_source *s)
+{
+	struct tree_node *list = tree_add_array(t, root, "homeservers");
+
+	for (size_t i = 0; i < s->settings->homeserver_count; i++) {
+		const struct homeserver_settings *hs = &s->settings->homeservers[i];
+		const struct sleeper *sleeper = s->sleeper == NULL ? NULL : s->sleeper(s->arg, hs);
+		struct tree_node     *node = tree_add_object(t, list, NULL);
+
+		add_text(t, node, "section", hs->section);
+		add_text(t, node, "url", hs->url);
+		tree_add_bool(t, node, "sleeps", sleeper != NULL);
+		if (sleeper != NULL)
+			add_sleep(t, node, sleeper);
+	}
+}
+
+static void add_queue(struct tree *t, struct tree_node *root, const struct queue *q)
+{
+	struct queue_counts    c;
+	struct queue_lane_info oldest;
+	struct tree_node      *node;
+
+	if (q == NULL) {
+		tree_add_null(t, root, "queue");
+		return;
+	}
+	queue_counts(q, &c);
+	node = tree_add_object(t, root, "queue");
+	add_text(t, node, "kind", queue_kind_name(q));
+	tree_add_unsigned(t, node, "waiting", c.waiting);
+	tree_add_unsigned(t, node, "parked", c.parked);
+	tree_add_unsigned(t, node, "bytes", c.bytes);
+	tree_add_unsigned(t, node, "bytes_max", c.bytes_max);
+	tree_add_unsigned(t, node, "disk_bytes", c.disk_bytes);
+	tree_add_unsigned(t, node, "disk_max", c.disk_max);
+	if (queue_lanes(q, &oldest, 1) == 1)
+		tree_add_unsigned(t, node, "oldest_unix_ms", oldest.oldest_unix_ms);
+	else
+		tree_add_null(t, node, "oldest_unix_ms");
+	tree_add_unsigned(t, node, "put", c.put);
+	tree_add_unsigned(t, node, "delivered", c.delivered);
+	tree_add_unsigned(t, node, "refused", c.refused);
+	tree_add_unsigned(t, node, "failed", c.failed);
+	tree_add_unsigned(t, node, "damaged", c.damaged);
+}
+
 static void add_counters(struct tree *t, struct tree_node *root)
 {
 	struct tree_node *list = tree_add_object(t, root, "counters");
@@ -143,6 +214,8 @@ enum err status_write(const struct status_source *s, struct buf *out)
 	add_listeners(t, root, s->settings);
 	add_outbounds(t, root, s->settings);
 	add_domains(t, root, s->settings);
+	add_homeservers(t, root, s);
+	add_queue(t, root, s->queue);
 	add_counters(t, root);
 	add_causes(t, root);
 	add_gauges(t, root);

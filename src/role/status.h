@@ -6,7 +6,22 @@
  *  "listeners":[{"section":"federation","at":"[::]:8448"}],
  *  "outbound":[{"section":"lan","mode":"matrix-federation","at":"unix:/run/x.sock"}],
  *  "domains":[{"section":"home","server_name":"example.org","homeserver":"http://...","expose":["federation"]}],
+ *  "homeservers":[{"section":"nas","url":"http://...","sleeps":true,
+ *                  "state":"asleep","why":"announced","since_ms":60000,"next_look_ms":null,
+ *                  "announced":true,"must_stay":null,"stay_ms":0,"can_wake":true,
+ *                  "held":0,"probes":7,"packets":0,"packet_error":null}],
+ *  "queue":{"kind":"lmdb","waiting":2,"parked":0,"bytes":4096,"bytes_max":8388608,"disk_bytes":n,
+ *           "disk_max":n,"oldest_unix_ms":n,"put":n,"delivered":n,"refused":n,"failed":n,"damaged":n},
  *  "counters":{name:n}, "causes":{name:{slug:n}}, "gauges":{name:{"used":n,"limit":n,"peak":n}}}
+ *
+ * Of a homeserver without option sleeps only the first three members are there: nobody watches it. state
+ * and why: slugs of fed/awake.h, since_ms: for so long. next_look_ms: until a probe, null: none is
+ * planned. must_stay: why it should not be put to sleep now, stay_ms: when to ask again. held: requests
+ * that wait for it. packets: magic packets sent, packet_error: of the last one.
+ *
+ * queue: null if nothing is kept. bytes: of the waiting and parked items, as the quota counts;
+ * disk_bytes: of the file. oldest_unix_ms: arrival of the oldest that waits, null: none does. put to damaged:
+ * items since the start.
  *
  * Of causes only those that have occurred are listed. Nothing in it is secret, but names and addresses
  * of the home network are: it is for the owner.
@@ -17,6 +32,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "role/settings.h"
+#include "role/sleeper.h"
+#include "store/queue.h"
 
 enum { STATUS_VERSION = 1 };
 
@@ -25,6 +42,10 @@ struct status_source {
 	uint64_t               pid;
 	msec                   uptime_ms;
 	const struct settings *settings;
+	const struct queue    *queue; /* NULL: nothing is kept */
+	/* NULL: it is not watched */
+	const struct sleeper *(*sleeper)(void *arg, const struct homeserver_settings *hs);
+	void *arg;
 };
 
 /* Appends the document, one line without newline. ERR_NOMEM.  ERR_LIMIT: of out. */

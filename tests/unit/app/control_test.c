@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "codec/json/tree.h"
 #include "loop/socket.h"
+#include "role/status.h"
 #include "unit/loop/harness.h"
 
 static char dir[64], path[96];
@@ -23,13 +24,61 @@ static struct settings                  settings = { .domains = &domain,
 	                                             .domain_count = 1,
 	                                             .limits = { .memory_class = 64 } };
 
-static const struct settings *get_settings(void *arg)
+static struct control       *control;
+static struct control_reply *later; /* of the command "wait" */
+
+static void run_status(void *arg, const struct tree_node *question, struct control_reply *r)
 {
-	(void)arg;
-	return &settings;
+	const struct status_source source = { "1", (uint64_t)getpid(), 0, .settings = arg };
+	struct buf                 out;
+
+	(void)question;
+	buf_init(&out, 1 << 20);
+	assert_int_equal(status_write(&source, &out), ERR_OK);
+	control_answer(r, buf_str(&out));
+	buf_fini(&out);
 }
 
-static struct control *control;
+/* Says what it was asked. */
+static void run_echo(void *arg, const struct tree_node *question, struct control_reply *r)
+{
+	struct str    text;
+	char          json[64];
+	struct writer w = writer_over(json, sizeof(json));
+
+	(void)arg;
+	assert_int_equal(tree_text(tree_get(question, "text"), &text), ERR_OK);
+	write_text(&w, "{\"text\":");
+	write_json_string(&w, text);
+	write_text(&w, "}");
+	control_answer(r, writer_done(&w));
+}
+
+static void run_wait(void *arg, const struct tree_node *question, struct control_reply *r)
+{
+	(void)arg, (void)question;
+	assert_null(later);
+	later = r;
+	loop_stop(the_loop);
+}
+
+static void run_refuse(void *arg, const struct tree_node *question, struct control_reply *r)
+{
+	(void)arg, (void)question;
+	control_refuse(r, "I will \"not\"");
+}
+
+static const struct control_command commands[] = {
+	{ "status", run_status }, { "echo", run_echo }, { "wait", run_wait },
+	{ "refuse", run_refuse }, { NULL, NULL },
+};
+
+static enum err open_here(struct control **out)
+{
+	const struct control_options o = { the_loop, path, commands, &settings };
+
+	return control_open(&o, out);
+}
 
 static int setup(void **state)
 {
@@ -38,8 +87,8 @@ static int setup(void **state)
 		return 1;
 	snprintf(path, sizeof(path), "%s/control", dir);
 	memset(&metrics, 0, sizeof(metrics));
-	return control_open(the_loop, path, loop_now(the_loop), get_settings, NULL, &control) !=
-		ERR_OK;
+	later = NULL;
+	return open_here(&control) != ERR_OK;
 }
 
 static int teardown(void **state)
@@ -191,6 +240,8 @@ static const struct {
 	{ "{\"v\":1}\n", "no command" },
 	{ "{\"v\":1,\"command\":7}\n", "no command" },
 	{ "{\"v\":1,\"command\":\"stat\"}\n", "unknown command" },
+	{ "{\"v\":1,\"command\":\"\"}\n", "unknown command" },
+	{ "{\"v\":1,\"command\":\"refuse\"}\n", "I will \\\"not\\\"" },
 	{ "{\"v\":1,\"command\":\"stat\"}\n{\"v\":1,\"command\":\"status\"}\n", "unknown command" },
 };
 
@@ -259,6 +310,58 @@ static void clients_are_bounded(void **state)
 			client_end(&idle[i]);
 }
 
+/* The second question is read when the first is answered. */
+static void answers_may_come_later(void **state)
+{
+	struct client cl;
+
+	(void)state;
+	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n"
+			"{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n", 2);
+	harness_run_for(50);
+	assert_non_null(later);
+	assert_int_equal(buf_len(&cl.heard), 0);
+	control_answer(later, STRL("{\"first\":1}"));
+	harness_run();
+	assert_true(str_is(buf_str(&cl.heard), "{\"first\":1}\n{\"text\":\"second\"}\n"));
+	client_end(&cl);
+}
+
+static void a_late_refusal_ends_the_conversation(void **state)
+{
+	struct client cl;
+
+	(void)state;
+	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n"
+			"{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n", 9);
+	control_refuse(later, "no");
+	harness_run();
+	assert_true(cl.ended);
+	assert_true(str_is(buf_str(&cl.heard), "{\"v\":1,\"error\":\"no\"}\n"));
+	client_end(&cl);
+}
+
+/* Who asked is gone, or the socket is. */
+static void answers_to_nobody(void **state)
+{
+	struct client cl;
+
+	(void)state;
+	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n", 1);
+	client_end(&cl);
+	harness_run_for(50);
+	control_answer(later, STRL("{}"));
+	later = NULL;
+	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n", 1);
+	control_close(control);
+	control = NULL;
+	control_refuse(later, "doorstep ends");
+	harness_run(); /* until the client sees the end */
+	assert_true(cl.ended);
+	assert_int_equal(buf_len(&cl.heard), 0);
+	client_end(&cl);
+}
+
 static void the_socket_is_for_the_group(void **state)
 {
 	struct stat st;
@@ -289,9 +392,7 @@ static void a_taken_path_is_refused(void **state)
 	struct control *second = NULL;
 
 	(void)state;
-	assert_int_equal(
-		control_open(the_loop, path, loop_now(the_loop), get_settings, NULL, &second),
-		ERR_EXISTS);
+	assert_int_equal(open_here(&second), ERR_EXISTS);
 	assert_null(second);
 }
 
@@ -305,6 +406,9 @@ int main(void)
 		TEST(mistakes_end_the_conversation),
 		TEST(lines_are_bounded),
 		TEST(clients_are_bounded),
+		TEST(answers_may_come_later),
+		TEST(a_late_refusal_ends_the_conversation),
+		TEST(answers_to_nobody),
 		TEST(the_socket_is_for_the_group),
 		TEST(closes_with_clients),
 		TEST(a_taken_path_is_refused),
