@@ -447,8 +447,12 @@ static bool has_nothing_to_say(const struct far_end *home)
 {
 	struct messages *got = read_requests(bytes_str(&home->stream->taken));
 	struct messages *said = read_answers(bytes_str(&home->sent), got, false);
-	bool             nothing = said->bad || (said->used == home->sent.len && said->count >= got->count);
+	size_t           asked = got->count;
+	bool             nothing;
 
+	if (asked > 0 && !got->at[asked - 1]->has_head)
+		asked--;
+	nothing = said->bad || (said->used == home->sent.len && said->count >= asked);
 	messages_fini(said);
 	messages_fini(got);
 	return nothing;

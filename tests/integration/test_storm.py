@@ -246,7 +246,7 @@ class Storm:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(SECONDS + 40)
             assert not thread.is_alive(), f"somebody waits for ever; so far {self.counts}"
 
 
