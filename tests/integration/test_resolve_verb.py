@@ -92,7 +92,7 @@ def fill(text, words):
 def page(body, status=200, fields=(("Content-Type", "application/json"),)):
     def make(words):
         data = body if isinstance(body, bytes) else fill(body, words).encode()
-        lines = [(name.encode(), fill(value, words).encode()) for name, value in fields]
+        lines = [(name.encode(), fill(value() if callable(value) else value, words).encode()) for name, value in fields]
         return lambda exchange: exchange.respond(status, data, lines, b"Reason")
     return make
 
@@ -519,7 +519,8 @@ def control(value):
 
 
 def date(seconds):
-    return formatdate(time.time() + seconds, usegmt=True)
+    """From when it is served: the table may have been made a while ago."""
+    return lambda: formatdate(time.time() + seconds, usegmt=True)
 
 
 LIVES = [

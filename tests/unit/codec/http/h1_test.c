@@ -292,7 +292,7 @@ static void view_follows_the_bytes(void **state)
 	assert_int_equal(h1_head_view(&p, str_span(copy, text.len), HTTP_GET, fields, &h), ERR_OK);
 	assert_ptr_equal(h.target.ptr, copy + 4);
 	assert_ptr_equal(h.fields, fields);
-	assert_ptr_equal(h.fields[1].value.ptr, strchr(copy, 'y'));
+	assert_ptr_equal(h.fields[1].value.ptr, copy + str_find(text, 'y'));
 	assert_true(str_is(h.method_text, "GET"));
 	free(copy);
 }
