@@ -149,10 +149,9 @@ static void on_request_wake(void *arg)
 {
 	struct vigil *v = arg;
 
-	if (v->state == VIGIL_TELLING)
-		return;
+	/* at once: when the server ends, the request must be over when this returns */
 	if (http_request_broken(v->request) != ERR_OK)
-		vigil_tell(v, VIGIL_GONE, http_request_broken(v->request));
+		vigil_finish(v, VIGIL_GONE, http_request_broken(v->request));
 	else if (v->state == VIGIL_BODY)
 		vigil_read(v);
 }
