@@ -158,13 +158,28 @@ static void deposit_stop(struct deposit *d, enum deposit_result r, enum err e)
 	soon_call(&d->soon);
 }
 
+/* More than 50 or 100 parts is the sender's fault, not a ceiling of ours. */
+static enum err deposit_look(struct deposit *d, struct str span, bool last)
+{
+	enum err e = transaction_feed(&d->seen, span, last);
+
+	return e == ERR_LIMIT ? ERR_SYNTAX : e;
+}
+
+/* What is too much to be kept is good enough for the homeserver: the sender shall repeat it. */
 static enum err deposit_add(struct deposit *d, struct str span)
 {
-	enum err e = transaction_feed(&d->seen, span, false);
+	enum err e;
 
-	if (e == ERR_OK)
-		e = buf_add(&d->body, span);
-	return e == ERR_LIMIT && d->seen.err == ERR_OK ? ERR_TOO_LARGE : e;
+	if (span.len > d->o.body_max - buf_len(&d->body))
+		return ERR_LIMIT;
+	e = deposit_look(d, span, false);
+	return e == ERR_OK ? buf_add(&d->body, span) : e;
+}
+
+static bool is_announced_too_large(const struct deposit *d, const struct head *h)
+{
+	return h->body == BODY_LENGTH && h->content_length > d->o.body_max;
 }
 
 static void deposit_read(struct deposit *d)
@@ -179,10 +194,9 @@ static void deposit_read(struct deposit *d)
 	if (e == ERR_OK && !http_request_body_done(d->request))
 		return;
 	if (e == ERR_OK)
-		e = transaction_feed(&d->seen, STRL(""), true);
+		e = deposit_look(d, STRL(""), true);
 	if (e != ERR_OK) {
-		/* more than 50 or 100 parts is the sender's fault, not our ceiling */
-		deposit_stop(d, DEPOSIT_REFUSED, e == ERR_LIMIT ? ERR_SYNTAX : e);
+		deposit_stop(d, DEPOSIT_REFUSED, e);
 		return;
 	}
 	d->checking = true;
@@ -193,11 +207,10 @@ static void on_request_wake(void *arg)
 {
 	struct deposit *d = arg;
 
-	if (d->soon.queued)
-		return;
+	/* at once: when the server ends, the request must be over when this returns */
 	if (http_request_broken(d->request) != ERR_OK)
-		deposit_stop(d, DEPOSIT_GONE, http_request_broken(d->request));
-	else if (d->has_key && !d->checking)
+		deposit_finish(d, DEPOSIT_GONE, http_request_broken(d->request));
+	else if (d->has_key && !d->checking && !d->soon.queued)
 		deposit_read(d);
 }
 
@@ -234,8 +247,9 @@ enum err deposit_start(struct deposit **slot, struct loop *l, struct http_reques
 	buf_init(&d->body, o->body_max);
 	transaction_init(&d->seen, o->body_max);
 	soon_init(&d->soon, l, on_soon, d);
-	http_request_body_max(r, o->body_max);
-	e = verifier_check_start(&d->check, o->verifier, &request, on_ready, d);
+	e = is_announced_too_large(d, h) ? ERR_LIMIT : ERR_OK;
+	if (e == ERR_OK)
+		e = verifier_check_start(&d->check, o->verifier, &request, on_ready, d);
 	if (e == ERR_OK && o->copy != NULL)
 		e = deposit_add(d, *o->copy);
 	if (e != ERR_OK) {

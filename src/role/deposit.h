@@ -35,7 +35,11 @@ struct deposit_options {
  */
 typedef void deposit_done_fn(void *arg, enum deposit_result r, enum err err, unsigned parts);
 
-/* Operation. Owns the request's wake meanwhile; answering is the owner's, from done on. */
+/*
+ * Operation. Owns the request's wake meanwhile; answering is the owner's, from done on.
+ * ERR_LIMIT: the body is larger than body_max. That is a 503, not a 413: the homeserver may take it when it
+ * is back, and the sender gives up after a 413.
+ */
 struct deposit;
 
 enum err deposit_start(struct deposit **slot, struct loop *l, struct http_request *r,
