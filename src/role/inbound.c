@@ -58,6 +58,7 @@ struct passage {
 	bool                          waiting;   /* for the upstream's address */
 	struct limit_wait             turn;      /* for a connection to it */
 	bool                          has_place;
+	bool                          failed_once; /* it was held after a failure: not again */
 	enum path_class               class;
 	msec                          began_at;
 	int                           status; /* of our own answer; 0: none */
@@ -68,7 +69,7 @@ struct passage {
 static void on_request(void *arg, struct http_request *r);
 static void on_waiting_wake(void *arg);
 static void passage_go(struct passage *p);
-static bool passage_keep_or_hold(struct passage *p, const struct str *copy);
+static bool passage_keep_or_hold(struct passage *p, enum err e, const struct str *copy);
 
 /* ---- arrivals ---- */
 
@@ -333,7 +334,7 @@ static void on_relay_failed(void *arg, struct http_request *r, enum err e, const
 	struct passage *p = arg;
 
 	(void)fault;
-	if (p->reception == NULL || !is_away(e) || !passage_keep_or_hold(p, copy))
+	if (p->reception == NULL || !is_away(e) || !passage_keep_or_hold(p, e, copy))
 		p->status = answer_failure(r, e, "homeserver", wants_cors(p->class));
 }
 
@@ -462,16 +463,29 @@ static bool passage_hold(struct passage *p)
 	return vigil_start(&p->vigil, p->in->loop, p->request, &o, on_vigil, p) == ERR_OK;
 }
 
+/*
+ * A POST may have done something before the homeserver went, such as give out one-time keys or make a
+ * room: it is repeated only if it never got there. Nothing is repeated more than once: a request
+ * that brings the homeserver down would do so again.
+ */
+static bool passage_may_repeat(const struct passage *p, enum err e)
+{
+	bool never_sent = e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_DNS;
+
+	return !p->failed_once && (never_sent || http_request_head(p->request)->method != HTTP_POST);
+}
+
 /* The homeserver was found to be away only now. True: the request goes on without it. */
-static bool passage_keep_or_hold(struct passage *p, const struct str *copy)
+static bool passage_keep_or_hold(struct passage *p, enum err e, const struct str *copy)
 {
 	struct buf body;
 
 	reception_heard(p->reception, false);
 	if (p->match.endpoint == ASLEEP_SEND)
 		return copy != NULL && passage_deposit(p, copy);
-	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE)
+	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE || !passage_may_repeat(p, e))
 		return false;
+	p->failed_once = true;
 	buf_init(&body, VIGIL_BODY_MAX);
 	if (buf_add(&body, *copy) != ERR_OK)
 		return false;
