@@ -11,7 +11,8 @@ enum {
 	PARK_TRIES = 10,
 	PARK_AFTER_MS = 60 * 60 * 1000,          /* trouble with one item */
 	PARK_UNAUTHORIZED_MS = 6 * 60 * 60 * 1000, /* its origin's keys may come back */
-	LANES_LOOKED_AT = 64,
+	PAUSE_KEPT_MS = 8000, /* shorter ones end when the homeserver is back */
+	LANES_LOOKED_AT = 256,
 	HEAD_MAX = 52 * 1024,
 };
 
@@ -48,6 +49,8 @@ struct drain {
 	unsigned             running;
 	struct deadline      again; /* pace, and the end of rests */
 	struct soon          look;
+	msec                 paced_until; /* no delivery starts before */
+	struct queue_lane_info lanes[LANES_LOOKED_AT]; /* of drain_go() */
 };
 
 static void drain_go(void *arg);
@@ -160,14 +163,27 @@ static void delivery_over(struct delivery *v)
 	deadline_in(&d->again, d->o.pace_ms);
 }
 
+static void on_given_back(void *arg, enum err e)
+{
+	(void)e;
+	delivery_over(arg);
+}
+
+/* The verdict could not be written: back to its place, for the lane must not stand still. */
 static void on_settled(void *arg, enum err e)
 {
 	struct delivery *v = arg;
 
-	if (e != ERR_OK)
-		log_say(LOG_ERROR, "drain.store", "item %llu could not be settled (%s); it is delivered again",
-			(unsigned long long)v->sequence, err_slug(e));
-	delivery_over(v);
+	if (e == ERR_OK) {
+		delivery_over(v);
+		return;
+	}
+	log_say(LOG_ERROR, "drain.store", "item %llu could not be settled (%s); it is delivered again",
+		(unsigned long long)v->sequence, err_slug(e));
+	rest_begin(v->drain, v);
+	if (queue_settle_start(&v->settle, v->drain->o.queue, v->sequence, QUEUE_RETRY, STRL(""),
+			       on_given_back, v) != ERR_OK)
+		delivery_over(v);
 }
 
 static void delivery_settle(struct delivery *v, int status)
@@ -217,6 +233,12 @@ static void delivery_send_body(struct delivery *v)
 	http_call_flush(v->call);
 }
 
+/* Of a gateway in front of it: says nothing about the homeserver. */
+static bool is_gateway_trouble(int status)
+{
+	return status >= 502 && status <= 504;
+}
+
 static void on_call(void *arg)
 {
 	struct delivery   *v = arg;
@@ -231,7 +253,8 @@ static void on_call(void *arg)
 	while ((span = http_call_peek(v->call)).len > 0) /* what is said of single events is nobody's business here */
 		http_call_consume(v->call, span.len);
 	if (h != NULL && http_call_done(v->call)) {
-		v->drain->o.heard(v->drain->o.arg, true);
+		if (!is_gateway_trouble(h->status))
+			v->drain->o.heard(v->drain->o.arg, true);
 		delivery_settle(v, h->status);
 	} else if (http_call_failed(v->call) != ERR_OK) {
 		delivery_unreached(v);
@@ -378,13 +401,17 @@ static void drain_set_again(struct drain *d, msec now)
 
 static void drain_go(void *arg)
 {
-	struct drain          *d = arg;
-	struct queue_lane_info lanes[LANES_LOOKED_AT];
-	size_t                 count_of, mine = 0;
-	msec                   now = loop_now(d->o.loop);
+	struct drain           *d = arg;
+	struct queue_lane_info *lanes = d->lanes;
+	size_t                  count_of, mine = 0;
+	msec                    now = loop_now(d->o.loop);
 
 	if (!d->open)
 		return;
+	if (now < d->paced_until) {
+		deadline_in(&d->again, d->paced_until - now);
+		return;
+	}
 	count_of = queue_lanes(d->o.queue, lanes, LANES_LOOKED_AT);
 	for (size_t i = 0; i < count_of; i++) {
 		mine += d->o.serves(d->o.arg, lanes[i].server_name);
@@ -392,6 +419,7 @@ static void drain_go(void *arg)
 			continue;
 		if (delivery_start(d, &lanes[i]) == ERR_NOMEM)
 			break;
+		d->paced_until = now + d->o.pace_ms;
 		deadline_in(&d->again, d->o.pace_ms);
 		return; /* starting one changes what the slices of the others point to */
 	}
@@ -402,15 +430,26 @@ static void drain_go(void *arg)
 
 void drain_look(struct drain *d)
 {
-	if (d->open && !deadline_is_set(&d->again))
+	if (d->open)
 		soon_call(&d->look);
+}
+
+/* It is back: no reason to rest after a failure or two. What failed again and again rests on. */
+static void rests_shorten(struct drain *d)
+{
+	for (struct link *l = d->rests.next; l != &d->rests; l = l->next) {
+		struct rest *r = LIST_ENTRY(l, struct rest, link);
+
+		if (r->pause_ms < PAUSE_KEPT_MS)
+			r->until = 0;
+	}
 }
 
 void drain_open(struct drain *d)
 {
+	if (!d->open)
+		rests_shorten(d);
 	d->open = true;
-	for (struct link *l = d->rests.next; l != &d->rests; l = l->next)
-		LIST_ENTRY(l, struct rest, link)->until = 0; /* it is back: no reason to rest */
 	soon_call(&d->look);
 }
 
