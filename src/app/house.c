@@ -347,6 +347,7 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		.servers = h->servers,
 		.tls = h->tls_client,
 		.upstream = upstream_for,
+		.reception = reception_for,
 		.arg = h,
 	};
 	enum err e;
@@ -578,7 +579,7 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 
 /* ---- for homeservers that sleep ---- */
 
-enum { KEYS_PER_CLASS_BYTES = 4096 };
+enum { KEYS_PER_CLASS_BYTES = 4096, QUEUE_FILE_MIN = 4 * 1024 * 1024 };
 
 /* Of all that sleep together; the file is twice that. */
 static uint64_t queue_bytes(const struct settings *s)
@@ -592,9 +593,10 @@ static uint64_t queue_bytes(const struct settings *s)
 
 static void open_queue(struct house *h, const struct settings *s)
 {
+	uint64_t             map = 2 * queue_bytes(s);
 	struct queue_options o = { .loop = h->loop, .state_dir = s->state_dir,
 				   .bytes_max = queue_bytes(s),
-				   .map_bytes = (size_t)(2 * queue_bytes(s)) };
+				   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map };
 	struct queue_fault   fault = { .text = "" };
 	enum err             e = ERR_UNSUPPORTED;
 
