@@ -1,0 +1,805 @@
+"""A homeserver that sleeps: what is acknowledged for it is kept, and handed over when it is back.
+
+Other servers sign what they send and serve their keys; the homeserver is a script that is switched
+off and on.
+"""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from support.http1 import Cut
+from support.matrix import Signer, canonical, now_ms
+from support.process import wait_until
+from talk import assert_error, get, head
+
+OURS = "example.org"
+PDUS = b'{"pdus":{}}'
+PROFILE = "/_matrix/federation/v1/query/profile?user_id=%40adam%3Aexample.org"
+
+
+class Origin:
+    """Another server: two keys, and where they are served."""
+
+    def __init__(self, world, name, number):
+        self.world, self.name, self.source = world, name, world.address(number)
+        self.signer, self.second = Signer(name, "ed25519:k1"), Signer(name, "ed25519:k2")
+        self.keys = world.server((number, 8448), self.answer, world.certificate(name))
+        world.dns.add(name, "A", self.source)
+        self.count = 0
+
+    def answer(self, exchange):
+        exchange.respond(body=json.dumps(self.document()).encode())
+
+    def document(self):
+        value = {"server_name": self.name, "valid_until_ts": now_ms() + 86400000, "old_verify_keys": {},
+                 "verify_keys": {signer.key_id: {"key": signer.public} for signer in (self.signer, self.second)}}
+        self.signer.sign_json(value)
+        return self.second.sign_json(value)
+
+    def event(self, text="hello"):
+        return {"type": "m.room.message", "sender": f"@egon:{self.name}", "room_id": "!r:example.org",
+                "origin_server_ts": 1700000000000, "depth": 7, "prev_events": [], "auth_events": [],
+                "content": {"body": text, "msgtype": "m.text"}, "hashes": {"sha256": "aGFzaA"}}
+
+    def body(self, text="hello", **more):
+        """Not canonical, so that nobody can write it anew unnoticed."""
+        value = {"pdus": [self.event(text)], "origin": self.name, "origin_server_ts": 1700000000001, **more}
+        return json.dumps(value, indent=1).encode()
+
+    def name_next(self):
+        self.count += 1
+        return f"/_matrix/federation/v1/send/{self.name}-{self.count}"
+
+    def request(self, target, body, *fields, method="PUT", destination=OURS, both=False):
+        content = json.loads(body) if body else None
+        lines = [f"Authorization: {signer.authorization(method, target, destination, content)}"
+                 for signer in ((self.signer, self.second) if both else (self.signer,))]
+        length = [f"Content-Length: {len(body)}", "Content-Type: application/json"] if body else []
+        return head(method, target, *lines, *fields, *length) + body
+
+    def get(self, target):
+        return self.request(target, b"", method="GET")
+
+    def peer(self):
+        return self.world.peer(source=self.source)
+
+    def send(self, text="hello", target=None, **options):
+        """A transaction on a connection of its own; its target and the answer."""
+        target = target or self.name_next()
+        with self.peer() as peer:
+            return target, peer.ask(self.request(target, self.body(text), **options))
+
+    def keep(self, text="hello", **options):
+        """A transaction that must be acknowledged; its target."""
+        target, response = self.send(text, **options)
+        assert_kept(response)
+        return target
+
+
+class Night:
+    """A door of a sleeping homeserver, and the homeserver."""
+
+    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=()):
+        self.world, self.home = world, home
+        self.is_on = True
+        self.sections = [world.main(**{"state_dir": state, **dict(main)}), world.domain(),
+                         ("homeserver", "nas", {"url": world.url_of(home), "sleeps": "1", "probe_interval": "1s",
+                                                **dict(homeserver)}),
+                         *world.listens(), ("limits", "limits", dict(limits))]
+        self.own_door, self.door, self.logged = own_door, None, 0
+
+    def start(self, asleep=True):
+        if asleep:
+            self.sleep()
+        self.door = self.own_door(self.sections, start=False)
+        self.begin()
+        self.wait_state("asleep" if asleep else "awake")
+        return self
+
+    def begin(self):
+        """Its log holds what earlier doors said, too."""
+        log = self.door.child.log
+        self.logged = len(self.door.child.log_text()) if os.path.exists(log) else 0
+        self.door.start()
+
+    def log(self):
+        return self.door.child.log_text()[self.logged:]
+
+    def sleep(self):
+        self.is_on = False
+        self.home.stop_listening()
+        self.home.drop_connections()
+        wait_until("the homeserver to be gone", lambda: self.home.open == 0)
+
+    def wake(self):
+        self.home.listen()
+        self.is_on = True
+
+    def puts(self):
+        return [request for request in list(self.home.requests) if request.method == b"PUT"]
+
+    def wait_delivered(self, targets, seconds=20):
+        """Exactly these arrive, each once."""
+        wait_until(f"{len(targets)} deliveries", lambda: len(self.puts()) >= len(targets), seconds)
+        got = [request.target.decode() for request in self.puts()]
+        assert sorted(got) == sorted(targets), got
+        return self.puts()
+
+    def wait_state(self, state):
+        wait_until(f"the homeserver to be {state}", lambda: self.state() == state)
+
+    def wait_awake(self):
+        """Everything that could be handed over was."""
+        self.wait_state("awake")
+
+    def state(self):
+        """As the log has it."""
+        lines = [line for line in self.log().splitlines() if "sleep.state" in line]
+        return lines[-1].split(" to=")[1].split()[0] if lines else None
+
+    def restart(self, number):
+        """SIGTERM, or kill -9."""
+        self.door.child.signal(number)
+        status = self.door.child.wait()
+        assert status == (0 if number == signal.SIGTERM else -number)
+        self.begin()
+
+
+def assert_kept(response):
+    assert response.status == 200, (response.status, response.body)
+    assert response.get("content-type") == b"application/json"
+    assert response.body == PDUS
+
+
+def answer_all(exchange):
+    exchange.read_body()
+    exchange.respond(body=PDUS)
+
+
+@pytest.fixture(scope="module")
+def others(world):
+    return [Origin(world, f"server{number}.test", 40 + number) for number in range(4)]
+
+
+@pytest.fixture
+def origins(others):
+    for origin in others:
+        origin.keys.script = origin.answer
+    return others
+
+
+@pytest.fixture
+def egon(origins):
+    return origins[0]
+
+
+@pytest.fixture
+def nights(world, home, own_door, request):
+    """nights(...) starts a door for this test, the homeserver asleep unless told otherwise."""
+    made = []
+
+    def make(asleep=True, **options):
+        home.script = answer_all
+        state = world.path(f"state-{request.node.name[:20]}-{len(made)}".replace("[", "-").replace("]", ""))
+        os.makedirs(state, exist_ok=True)
+        made.append(Night(world, home, own_door, state, **options))
+        return made[-1].start(asleep)
+
+    yield make
+    world.close_peers()
+    for night in made:
+        if not night.is_on:
+            night.wake()
+        if night.door and night.door.child.ended() is None:
+            night.door.settle()
+
+
+# ---- kept, and handed over ----
+
+def test_kept_and_handed_over_as_it_came(nights, egon):
+    night = nights()
+    target, body = egon.name_next() + "%20x?via=a%2Fb", egon.body("as it came ü \U0001f600")
+    request = egon.request(target, body, "X-Forwarded-For: 192.0.2.1", both=True)
+    assert_kept(egon.peer().ask(request))
+    assert night.door.counted("queue_accepted") == 1
+    assert not night.puts()
+    night.wake()
+    [got] = night.wait_delivered([target])
+    lines = [line[15:] for line in request.split(b"\r\n") if line.startswith(b"Authorization: ")]
+    assert (got.method, got.target, got.body) == (b"PUT", target.encode(), body)
+    assert got.all("authorization") == lines and len(lines) == 2
+    assert got.get("content-type") == b"application/json"
+    assert got.get("x-forwarded-for") == egon.source.encode()
+    assert got.get("host") == OURS.encode()
+    night.wait_awake()
+    assert night.door.counted("queue_delivered") == 1
+
+
+def test_order_of_each_origin(nights, origins):
+    night = nights()
+    sent = [(origin, origin.keep(f"number {number}")) for number in range(6) for origin in origins]
+    night.wake()
+    got = [request.target.decode() for request in night.wait_delivered([target for _, target in sent])]
+    for origin in origins:
+        mine = [target for who, target in sent if who is origin]
+        assert [target for target in got if target in mine] == mine
+
+
+def test_one_at_a_time_for_an_origin(nights, origins):
+    night, under_way, most = nights(), {}, {}
+    lock = threading.Lock()
+
+    def script(exchange):
+        exchange.read_body()
+        name = exchange.request.target.decode().rsplit("-", 1)[0]
+        with lock:
+            under_way[name] = under_way.get(name, 0) + 1
+            most[name] = max(most.get(name, 0), under_way[name])
+            most["all"] = max(most.get("all", 0), sum(under_way.values()))
+        time.sleep(0.1)
+        with lock:
+            under_way[name] -= 1
+        exchange.respond(body=PDUS)
+
+    sent = [origin.keep() for _ in range(3) for origin in origins]
+    night.home.script = script
+    night.wake()
+    night.wait_delivered(sent)
+    total = most.pop("all")
+    assert set(most.values()) == {1} and 1 < total <= 3, (most, total)
+
+
+def test_large_transaction(nights, egon):
+    night = nights(homeserver={"queue_limit": "8M"})
+    body = egon.body("x" * 60000, edus=[{"edu_type": "m.direct_to_device", "content": {"x": "y" * 50000}}
+                                        for _ in range(10)])
+    target = egon.name_next()
+    assert_kept(egon.peer().ask(egon.request(target, body)))
+    night.wake()
+    assert night.wait_delivered([target])[0].body == body
+
+
+def test_more_than_may_be_kept_is_503(nights, egon):
+    """The sender repeats it after a 503, and gives up after a 413."""
+    night = nights()
+    edu = {"edu_type": "m.direct_to_device", "content": {"x": "y" * 60000}}
+    body = egon.body(edus=[edu for _ in range(30)])
+    with egon.peer() as peer:
+        peer.send_gently(egon.request(egon.name_next(), body))
+        assert_error(peer.response("PUT"), 503)
+    night.wake()
+    night.wait_awake()
+    assert not night.puts()
+
+
+# ---- the same again ----
+
+def test_identical_retry_is_kept_once(nights, egon):
+    night = nights()
+    target = egon.keep("the same")
+    for _ in range(3):
+        assert egon.keep("the same", target=target) == target
+    night.wake()
+    night.wait_delivered([target])
+    night.wait_awake()
+    assert len(night.puts()) == 1
+
+
+def test_retry_after_it_was_handed_over(nights, egon):
+    """The sender did not hear the 200, and the homeserver sleeps again."""
+    night = nights()
+    target = egon.keep("the same")
+    night.wake()
+    night.wait_delivered([target])
+    night.wait_awake()
+    night.sleep()
+    egon.keep("the same", target=target)
+    egon.keep("another one")
+    night.wake()
+    wait_until("the other one", lambda: len(night.puts()) == 2)
+    assert [request.target.decode() for request in night.puts()].count(target) == 1
+
+
+def test_other_body_under_the_same_id(nights, egon):
+    night = nights()
+    target = egon.keep("first body")
+    egon.keep("second body", target=target)
+    night.wake()
+    [got] = night.wait_delivered([target])
+    assert b"second body" in got.body
+
+
+# ---- behind what waits ----
+
+def test_live_goes_behind_what_waits(nights, egon, origins):
+    """The homeserver is slow with the first: others pass, the same origin does not."""
+    night, go = nights(), threading.Event()
+
+    def script(exchange):
+        exchange.read_body()
+        if b"first" in exchange.request.body:
+            go.wait(20)
+        exchange.respond(body=PDUS)
+
+    first = egon.keep("first")
+    night.home.script = script
+    night.wake()
+    wait_until("the first one to be under way", night.puts)
+    second = egon.keep("second")
+    other, response = origins[1].send("live")
+    assert response.status == 200
+    assert [request.target.decode() for request in night.puts()] == [first, other]
+    third = egon.keep("third")
+    go.set()
+    wait_until("all", lambda: len(night.puts()) == 4)
+    assert [request.target.decode() for request in night.puts()] == [first, other, second, third]
+
+
+def test_awake_again_is_live_again(nights, egon):
+    night = nights()
+    egon.keep()
+    night.wake()
+    night.wait_awake()
+    night.home.script = lambda exchange: (exchange.read_body(), exchange.respond(body=b'{"pdus":{"$a":{}}}'))
+    assert egon.send("live")[1].body == b'{"pdus":{"$a":{}}}'
+    assert night.door.counted("queue_accepted") == 1
+
+
+# ---- refused ----
+
+def refused(night, response, status, errcode=None):
+    assert_error(response, status, errcode)
+    assert night.door.counted("queue_accepted") == 0
+
+
+def test_forged_signature_is_401(nights, egon):
+    night = nights()
+    request = egon.request(egon.name_next(), egon.body("true"))
+    refused(night, egon.peer().ask(request.replace(b'"true"', b'"fake"')), 401, "M_UNAUTHORIZED")
+
+
+def test_forged_target_is_401(nights, egon):
+    night = nights()
+    target = egon.name_next()
+    request = egon.request(target, egon.body())
+    refused(night, egon.peer().ask(request.replace(target.encode() + b" HTTP", target.encode() + b"x HTTP")), 401)
+
+
+def test_unsigned_is_401(nights, egon):
+    night, body = nights(), egon.body()
+    request = head("PUT", egon.name_next(), f"Content-Length: {len(body)}") + body
+    refused(night, egon.peer().ask(request), 401, "M_UNAUTHORIZED")
+
+
+def test_for_somebody_else_is_401(nights, egon):
+    night = nights()
+    refused(night, egon.send(destination="elsewhere.test")[1], 401, "M_UNAUTHORIZED")
+
+
+def test_unknown_key_server_is_503(nights, world, egon):
+    """No keys, no verdict: the sender repeats it."""
+    night = nights()
+    stranger = Signer("nowhere.test")
+    target, body = egon.name_next(), egon.body()
+    line = stranger.authorization("PUT", target, OURS, json.loads(body))
+    request = head("PUT", target, f"Authorization: {line}", f"Content-Length: {len(body)}") + body
+    refused(night, world.peer().ask(request), 503)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"pdus":{}}', b'{"pdus":[],"pdus":[]}',
+                                  canonical({"pdus": [{}] * 51}), canonical({"edus": [{}] * 101})])
+def test_what_is_no_transaction_is_400(nights, egon, body):
+    night = nights()
+    target = egon.name_next()
+    line = egon.signer.authorization("PUT", target, OURS, {})
+    request = head("PUT", target, f"Authorization: {line}", f"Content-Length: {len(body)}") + body
+    refused(night, egon.peer().ask(request), 400)
+
+
+def test_typing_and_presence_are_not_kept(nights, egon):
+    night = nights()
+    body = egon.body(pdus=[], edus=[{"edu_type": kind, "content": {}} for kind in ("m.typing", "m.presence")])
+    assert_kept(egon.peer().ask(egon.request(egon.name_next(), body)))
+    assert (night.door.counted("queue_accepted"), night.door.counted("queue_dropped")) == (0, 1)
+    forged = egon.request(egon.name_next(), body).replace(b"m.typing", b"m.Typing")
+    assert_error(egon.peer().ask(forged), 401)
+    night.wake()
+    night.wait_awake()
+    assert not night.puts()
+
+
+def test_full_queue_is_503(nights, egon, origins):
+    night = nights(homeserver={"queue_limit": "128K"})
+    kept = []
+    for number in range(30):
+        target, response = egon.send("x" * 6000)
+        if response.status != 200:
+            assert_error(response, 503)
+            break
+        kept.append(target)
+    assert 0 < len(kept) < 30, "a ceiling for one origin"
+    assert night.door.causes("queue_refused") == {"limit": 1}
+    kept.append(origins[1].keep("there is room for others"))
+    night.wake()
+    night.wait_delivered(kept)
+    night.wait_awake()
+    night.sleep()
+    egon.keep("room again")
+
+
+def test_state_dir_cannot_be_written(nights, world, egon):
+    """Said once, and nothing is acknowledged early."""
+    state = world.write("no-directory", "a file")
+    night = nights(main={"state_dir": os.path.join(state, "sub")})
+    for _ in range(3):
+        refused(night, egon.send()[1], 503)
+    assert night.log().count("serve.queue") == 1
+    night.wake()
+    night.wait_awake()
+    assert egon.send("live")[1].status == 200
+    assert len(night.puts()) == 1
+
+
+# ---- doorstep itself ends ----
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_restart_with_items_waiting(nights, origins, number):
+    night = nights()
+    sent = [(origin, origin.keep(f"number {count}")) for count in range(3) for origin in origins[:2]]
+    night.restart(number)
+    sent += [(origin, origin.keep("after it")) for origin in origins[:2]]
+    night.wake()
+    got = [request.target.decode() for request in night.wait_delivered([target for _, target in sent])]
+    for origin in origins[:2]:
+        mine = [target for who, target in sent if who is origin]
+        assert [target for target in got if target in mine] == mine
+    assert not night.door.counted("key_fetches"), "keys of those who were verified are remembered"
+
+
+def test_killed_while_handing_over(nights, egon):
+    night, held = nights(), threading.Event()
+    sent = [egon.keep(f"number {number}") for number in range(3)]
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"PUT" and not held.is_set():
+            held.set()
+            exchange.peer_left()
+            exchange.close()
+        else:
+            exchange.respond(body=PDUS)
+
+    night.home.script = script
+    night.wake()
+    wait_until("the first one to be under way", held.is_set)
+    night.restart(signal.SIGKILL)
+    wait_until("all", lambda: len(night.puts()) == 4)
+    assert [request.target.decode() for request in night.puts()] == [sent[0], *sent]
+
+
+# ---- what the homeserver says to it ----
+
+def answers(night, *statuses):
+    """The statuses of the first deliveries, then 200."""
+    left = list(statuses)
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"PUT" and left:
+            exchange.respond(left.pop(0), b'{"errcode":"M_UNKNOWN","error":"no"}', reason=b"No")
+        else:
+            exchange.respond(body=PDUS)
+
+    night.home.script = script
+
+
+@pytest.mark.parametrize("status", [500, 429, 503, 401])
+def test_trouble_is_tried_again(nights, egon, status):
+    night = nights()
+    sent = [egon.keep("first"), egon.keep("second")]
+    answers(night, status)
+    night.wake()
+    wait_until("all", lambda: len(night.puts()) == 3)
+    assert [request.target.decode() for request in night.puts()] == [sent[0], *sent]
+    night.wait_awake()
+    assert night.door.counted("queue_retried") == 1 and night.door.counted("queue_delivered") == 2
+
+
+def test_live_traffic_does_not_end_the_pause(nights, egon, origins):
+    night = nights()
+    egon.keep("first")
+    night.home.script = lambda exchange: (exchange.read_body(), exchange.respond(
+        500 if exchange.request.method == b"PUT" and b"server0" in exchange.request.target else 200, PDUS))
+    night.wake()
+    wait_until("the first try", night.puts)
+    night.door.wait_counter("queue_retried", 1)
+    for _ in range(20):
+        assert origins[1].send("live")[1].status == 200
+    assert night.door.counted("queue_retried") <= 4
+
+
+@pytest.mark.parametrize("status", [400, 403, 413])
+def test_refused_is_parked(nights, egon, status):
+    night = nights()
+    sent = [egon.keep("first"), egon.keep("second")]
+    answers(night, status)
+    night.wake()
+    night.wait_delivered(sent)
+    night.wait_awake()
+    assert night.door.counted("queue_parked") == 1 and night.door.counted("queue_delivered") == 1
+    night.restart(signal.SIGTERM)
+    night.wait_awake()
+    assert len(night.puts()) == 2, "set aside for good"
+
+
+# ---- found out in mid-request ----
+
+@pytest.mark.parametrize("when", ["before the body", "after the body", "in the middle"])
+def test_dies_under_a_transaction(nights, egon, when):
+    night = nights(asleep=False)
+    dying = threading.Event()
+
+    def script(exchange):
+        if exchange.request.method != b"PUT":
+            answer_all(exchange)
+            return
+        if when == "in the middle":
+            exchange.reader.take(100)
+        elif when == "after the body":
+            exchange.read_body()
+        dying.set()
+        night.home.stop_listening()
+        exchange.reset()
+
+    night.home.script, night.home.cuts_allowed = script, True
+    night.is_on = False
+    body = egon.body("x" * 40000)
+    target = egon.name_next()
+    assert_kept(egon.peer().ask(egon.request(target, body)))
+    assert dying.is_set()
+    second = egon.keep("second")
+    night.home.take()
+    night.home.script = answer_all
+    night.wake()
+    got = night.wait_delivered([target, second])
+    assert [request.body for request in got][0] == body
+
+
+def test_off_is_found_out_by_a_transaction(nights, egon):
+    """Between two probes: the first to notice is acknowledged, too."""
+    night = nights(asleep=False, homeserver={"probe_interval": "1h"})
+    night.sleep()
+    sent = [egon.keep("first"), egon.keep("second")]
+    forged = egon.request(egon.name_next(), egon.body("true")).replace(b'"true"', b'"fake"')
+    assert_error(egon.peer().ask(forged), 401)
+    night.wake()
+    got = night.wait_delivered(sent)
+    assert [request.target.decode() for request in got] == sent
+
+
+def test_forged_that_finds_it_off_is_401(nights, egon):
+    night = nights(asleep=False, homeserver={"probe_interval": "1h"})
+    night.sleep()
+    forged = egon.request(egon.name_next(), egon.body("true")).replace(b'"true"', b'"fake"')
+    refused(night, egon.peer().ask(forged), 401)
+
+
+def test_post_that_was_written_is_not_repeated(nights, egon):
+    """A POST may have done something before the homeserver died."""
+    night = nights(asleep=False)
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"POST":
+            exchange.reset()
+        else:
+            exchange.respond()
+
+    night.home.script = script
+    response = egon.peer().ask(egon.request("/_matrix/client/v3/createRoom", b"{}", method="POST"))
+    assert_error(response, response.status)
+    assert response.status >= 500
+    assert [request.method for request in night.home.requests].count(b"POST") == 1
+
+
+def test_request_that_kills_is_repeated_once(nights, egon):
+    night = nights(asleep=False)
+
+    def script(exchange):
+        if PROFILE.encode() == exchange.request.target:
+            exchange.reset()
+        else:
+            answer_all(exchange)
+
+    night.home.script = script
+    response = egon.peer().ask(egon.get(PROFILE))
+    assert response.status >= 400
+    assert len([request for request in night.home.requests if request.target == PROFILE.encode()]) <= 4
+
+
+# ---- held ----
+
+WAKES = {"wake_mac": "02:00:00:00:00:01", "wake_address": "127.255.255.255"}
+
+
+def test_held_and_relayed(nights, egon, world):
+    night = nights(asleep=False)
+    night.sleep()
+    peer, unsigned = egon.peer(), world.peer()
+    peer.send(egon.get(PROFILE))
+    unsigned.send(get())
+    night.door.wait_gauge("held_requests_open", 2)
+    assert not night.home.requests or night.home.take()
+    night.wake()
+    assert (peer.response().status, unsigned.response().status) == (200, 200)
+    assert {request.target for request in night.home.requests} >= {PROFILE.encode()}
+    assert peer.ask(egon.get(PROFILE)).status == 200, "on the same connection"
+
+
+def test_held_post_is_relayed_with_its_body(nights, egon):
+    night = nights(homeserver=WAKES)
+    target, body = "/_matrix/federation/v1/user/keys/query", b'{"device_keys": {"@adam:example.org": []}}'
+    peer = egon.peer()
+    peer.send(egon.request(target, body, method="POST"))
+    night.door.wait_gauge("held_requests_open", 1)
+    night.wake()
+    assert peer.response("POST").status == 200
+    [got] = [request for request in night.home.requests if request.method == b"POST"]
+    assert (got.target.decode(), got.body) == (target, body)
+
+
+def test_hopeless_is_refused_by_the_row(nights, egon, world):
+    """Nothing could wake it: nobody waits. Lookups get what starts no back-off, others 503."""
+    night = nights()
+    rows = [(PROFILE, 400, 599), (get(), 503, 503)]
+    response = egon.peer().ask(egon.get(PROFILE))
+    assert_error(response, response.status)
+    assert response.status not in (401, 403, 404, 429), rows
+    assert_error(world.peer().ask(get()), 503)
+    assert world.peer().ask(egon.request("/_matrix/key/v2/query", b'{"server_keys":{}}', method="POST")).body == \
+        b'{"server_keys":[]}'
+    assert_error(world.peer().ask(get(PROFILE)), 401)
+    assert_error(egon.peer().ask(egon.request(PROFILE, b"", method="GET", destination="other.test")), 401)
+    assert night.door.gauge("held_requests_open") == 0
+
+
+def test_does_not_come(nights, egon):
+    night = nights(homeserver=WAKES)
+    began = time.monotonic()
+    target = "/_matrix/federation/v1/user/keys/claim"
+    response = egon.peer().ask(egon.request(target, b'{"one_time_keys":{}}', method="POST"))
+    assert_error(response, response.status)
+    assert response.status not in (401, 403, 404, 429) and time.monotonic() - began > 1
+    assert night.door.gauge("held_requests_open") == 0
+
+
+def test_peer_leaves_while_held(nights, egon):
+    night = nights(homeserver=WAKES)
+    peer = egon.peer()
+    peer.send(egon.request("/_matrix/federation/v1/user/keys/claim", b"{}", method="POST"))
+    night.door.wait_gauge("held_requests_open", 1)
+    peer.reset()
+    night.door.wait_gauge("held_requests_open", 0)
+
+
+def test_peer_leaves_in_mid_transaction(nights, egon):
+    night = nights()
+    with egon.peer() as peer:
+        peer.send(egon.request(egon.name_next(), egon.body("x" * 30000))[:-100])
+        night.door.wait_gauge("inbound_requests_open", 1)
+        peer.reset()
+    night.door.settle()
+    assert night.door.counted("queue_accepted") == 0
+
+
+def test_stopped_while_requests_are_held(nights, egon):
+    night = nights(homeserver=WAKES)
+    peer = egon.peer()
+    peer.send(egon.request("/_matrix/federation/v1/user/keys/claim", b"{}", method="POST"))
+    night.door.wait_gauge("held_requests_open", 1)
+    night.door.child.signal(signal.SIGTERM)
+    assert night.door.child.wait(60) == 0
+
+
+# ---- settings ----
+
+def test_without_the_option_nothing_is_kept(nights, egon):
+    night = nights(asleep=False)
+    night.sections[2][2].pop("sleeps")
+    night.door.write_config(night.sections)
+    night.door.reload()
+    night.sleep()
+    refused(night, egon.send()[1], 503)
+    night.sections[2][2]["sleeps"] = "1"
+    night.door.write_config(night.sections)
+    night.door.reload()
+    night.wait_state("asleep")
+    target = egon.keep()
+    night.door.reload()
+    night.wake()
+    night.wait_delivered([target])
+
+
+# ---- much of it ----
+
+class Traffic:
+    """One origin that sends one transaction after the other, as homeservers do."""
+
+    def __init__(self, origin, stop):
+        self.origin, self.stop = origin, stop
+        self.acknowledged, self.statuses, self.problem = [], {}, None
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                self.deliver(self.origin.name_next())
+        except Exception as error:  # pylint: disable=broad-except
+            self.problem = error
+
+    def deliver(self, target):
+        """The same until it is acknowledged."""
+        body = self.origin.body(target, edus=[{"edu_type": "m.direct_to_device", "content": {
+            "x": "y" * random.choice((10, 1000, 30000))}}])
+        while True:
+            try:
+                with self.origin.peer() as peer:
+                    status = peer.ask(self.origin.request(target, body)).status
+            except (OSError, Cut):
+                status = 0
+            self.statuses[status] = self.statuses.get(status, 0) + 1
+            if status == 200:
+                self.acknowledged.append(target)
+                return
+            if self.stop.is_set():
+                return
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_nothing_acknowledged_is_missing(nights, origins, kills):
+    """Under load the homeserver goes and comes, in the middle of things; so does doorstep."""
+    night, stop, rest = nights(asleep=False), threading.Event(), random.Random(4711)
+    taken, lock = [], threading.Lock()
+
+    def script(exchange):
+        exchange.read_body()
+        if rest.random() < 0.05:
+            exchange.reset()
+            return
+        if exchange.request.method == b"PUT":
+            with lock:
+                taken.append(exchange.request.target.decode())
+        exchange.respond(body=PDUS)
+
+    night.home.script, night.home.cuts_allowed = script, True
+    traffic = [Traffic(origin, stop) for origin in origins]
+    for turn in range(6):
+        time.sleep(rest.uniform(0.2, 1))
+        night.sleep()
+        time.sleep(rest.uniform(0.2, 1))
+        if kills and turn % 2:
+            night.restart(signal.SIGKILL)
+        night.wake()
+    stop.set()
+    for one in traffic:
+        one.thread.join()
+    assert not [one.problem for one in traffic if one.problem]
+    acknowledged = {target for one in traffic for target in one.acknowledged}
+    wait_until("everything", lambda: acknowledged <= set(taken), 60)
+    statuses = [one.statuses for one in traffic]
+    assert sum(one.get(200, 0) for one in statuses) > 40, statuses
+    for one in traffic:
+        first = []  # repetitions are harmless; what is new must come in order
+        for target in taken:
+            if f"send/{one.origin.name}-" in target and target not in first:
+                first.append(target)
+        mine = [target for target in first if target in set(one.acknowledged)]
+        assert mine == one.acknowledged, statuses
