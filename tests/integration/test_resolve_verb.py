@@ -92,8 +92,12 @@ def fill(text, words):
 def page(body, status=200, fields=(("Content-Type", "application/json"),)):
     def make(words):
         data = body if isinstance(body, bytes) else fill(body, words).encode()
-        lines = [(name.encode(), fill(value() if callable(value) else value, words).encode()) for name, value in fields]
-        return lambda exchange: exchange.respond(status, data, lines, b"Reason")
+
+        def play(exchange):
+            lines = [(name.encode(), fill(value() if callable(value) else value, words).encode())
+                     for name, value in fields]
+            exchange.respond(status, data, lines, b"Reason")
+        return play
     return make
 
 
