@@ -5,7 +5,7 @@
 set -eu
 mkdir -p "$1"
 cd "$1"
-[ -e done ] && exit 0
+[ -e made ] && exit 0
 
 config() {
 	cat >ca.cnf <<-END
@@ -77,4 +77,4 @@ openssl pkey -in a.key -aes128 -passout pass:secret -out locked.key
 echo 'this is not PEM' >text
 sed '3s/./!/' a.pem >damaged.pem
 sed '3s/./!/' a.key >damaged.key
-touch done
+touch made
