@@ -8,6 +8,7 @@
 #include "base/metrics.h"
 #include "codec/matrix/base64.h"
 #include "codec/matrix/signing.h"
+#include "fed/asleep.h"
 #include "role/answer.h"
 #include "role/path_class.h"
 #include "role/relay.h"
@@ -416,6 +417,41 @@ static bool server_is_denied(const struct settings *s, struct str name)
 	return false;
 }
 
+/* ---- the homeserver's own sleep ---- */
+
+/* NULL: it does not sleep, or the section does not say whose listener this is. */
+static struct sleeper *sleeper_of(const struct outbound *ob)
+{
+	const struct homeserver_settings *hs = ob->o.section->homeserver;
+	struct reception                 *r =
+		hs == NULL || ob->o.reception == NULL ? NULL : ob->o.reception(ob->o.arg, hs);
+
+	return r == NULL ? NULL : r->sleeper;
+}
+
+enum awake_sent outbound_sent_kind(struct str method, struct str path)
+{
+	static const enum asleep_endpoint events[] = {
+		ASLEEP_SEND,       ASLEEP_SEND_JOIN, ASLEEP_SEND_KNOCK,
+		ASLEEP_SEND_LEAVE, ASLEEP_INVITE,    ASLEEP_THIRD_PARTY_INVITE,
+	};
+	struct asleep_match match;
+
+	asleep_find(method, path, &match);
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (match.endpoint == events[i])
+			return AWAKE_SENT_EVENT;
+	return AWAKE_SENT_OTHER;
+}
+
+static void tell_sent(const struct crossing *x, enum awake_sent what)
+{
+	struct sleeper *s = sleeper_of(x->ob);
+
+	if (s != NULL)
+		sleeper_sent(s, what);
+}
+
 /* ---- CONNECT ---- */
 
 static void on_tunnel_ended(void *arg, uint64_t up, uint64_t down)
@@ -525,6 +561,7 @@ static void crossing_connect(struct crossing *x)
 	enum err e;
 
 	count(COUNT_outbound_connects);
+	tell_sent(x, AWAKE_SENT_OTHER); /* what goes through the tunnel is not seen */
 	x->name = connect_name(x, http_request_head(x->request)->authority);
 	if (server_is_denied(x->settings, x->name)) {
 		crossing_fail(x, ERR_DENIED);
@@ -612,11 +649,83 @@ static void crossing_refuse(struct crossing *x, int status, const char *errcode,
 	crossing_free(x);
 }
 
+/* ---- orders ---- */
+
+static void crossing_order_done(struct crossing *x, int status, struct str json)
+{
+	http_respond_with(x->request, status, "application/json", STRL(""), json);
+	crossing_log(x, status, NULL);
+	crossing_free(x);
+}
+
+static void crossing_order_sleep(struct crossing *x, struct sleeper *s, bool force)
+{
+	char          json[192];
+	struct writer w = writer_over(json, sizeof(json));
+	msec          wait_ms = 0;
+	const char   *stay = force ? NULL : sleeper_must_stay(s, &wait_ms);
+
+	if (stay == NULL) {
+		sleeper_sleeps(s);
+		crossing_order_done(x, 200, STRL("{\"done\":true,\"state\":\"asleep\"}"));
+		return;
+	}
+	write_text(&w, "{\"done\":false,\"reason\":");
+	write_json_string(&w, str_of(stay));
+	write_text(&w, ",\"wait_ms\":");
+	write_u64(&w, wait_ms);
+	write_text(&w, "}");
+	check(!w.failed);
+	crossing_order_done(x, 409, writer_done(&w));
+}
+
+static void crossing_order_wake(struct crossing *x, struct sleeper *s)
+{
+	char          json[96];
+	struct writer w = writer_over(json, sizeof(json));
+
+	sleeper_wakes(s);
+	write_text(&w, "{\"done\":true,\"state\":");
+	write_json_string(&w, str_of(awake_state_slug(sleeper_state(s))));
+	write_text(&w, "}");
+	check(!w.failed);
+	crossing_order_done(x, 200, writer_done(&w));
+}
+
+/* Sleep and wake are about the homeserver that has this listener. */
+static void crossing_order(struct crossing *x, struct str path)
+{
+	struct sleeper *s = sleeper_of(x->ob);
+
+	if (s == NULL)
+		crossing_refuse(x, 404, "M_NOT_FOUND", "name",
+				"this listener's homeserver does not sleep: see option homeserver of "
+				"the outbound section and option sleeps of the homeserver");
+	else if (str_is(path, "/_doorstep/wake"))
+		crossing_order_wake(x, s);
+	else
+		crossing_order_sleep(x, s, str_is(path, "/_doorstep/sleep?force=1"));
+}
+
+static bool is_order(const struct head *h)
+{
+	return h->scheme.len == 0 &&
+		(str_is(h->path, "/_doorstep/sleep") || str_is(h->path, "/_doorstep/wake") ||
+	         str_is(h->path, "/_doorstep/sleep?force=1"));
+}
+
 static void crossing_federation(struct crossing *x)
 {
 	const struct head            *h = http_request_head(x->request);
 	const struct domain_settings *local;
 
+	if (is_order(h)) {
+		if (h->method == HTTP_POST)
+			crossing_order(x, h->path);
+		else
+			crossing_refuse(x, 405, "M_UNRECOGNIZED", "name", "this is for POST only");
+		return;
+	}
 	if (!str_is(h->scheme, "matrix-federation") || h->path.len == 0 || h->path.ptr[0] != '/') {
 		count(COUNT_outbound_malformed);
 		crossing_refuse(x, 400, "M_UNRECOGNIZED", "name",
@@ -625,6 +734,7 @@ static void crossing_federation(struct crossing *x)
 	}
 	count(COUNT_outbound_requests);
 	x->name = h->authority;
+	tell_sent(x, outbound_sent_kind(h->method_text, h->path));
 	local = settings_domain(x->settings, x->name);
 	if (server_is_denied(x->settings, x->name))
 		crossing_fail(x, ERR_DENIED);

@@ -6,6 +6,14 @@
  * outbound_federation_restricted_to; doorstep finds NAME, does TLS, keeps connections. connect: an
  * HTTP CONNECT proxy for the other homeservers, which do discovery and TLS themselves.
  *
+ * On the matrix-federation listener the homeserver (option homeserver of its section) also says when it
+ * sleeps, with the same secret and in origin-form, where nothing else is taken:
+ *    POST /_doorstep/sleep           200 {"done":true,"state":...}, or 409 {"done":false,"reason":...,
+ *                                    "wait_ms":n}: not yet, see sleeper_must_stay()
+ *    POST /_doorstep/sleep?force=1   200
+ *    POST /_doorstep/wake            200: it is back
+ * Whatever it sends to other servers says that it is awake, and which questions will follow.
+ *
  * Errors are chosen by what they do inside the homeserver: one that makes it suspend a destination is
  * given only when the destination failed. A name served by this same doorstep goes straight to its
  * homeserver, under the policy of the public door.
@@ -15,6 +23,7 @@
 
 #include "config.h"
 
+#include "role/reception.h"
 #include "role/resolver.h"
 #include "role/servers.h"
 #include "role/settings.h"
@@ -31,6 +40,8 @@ struct outbound_options {
 	struct servers                 *servers;  /* places for them */
 	struct tls_client              *tls;      /* kept */
 	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
+	/* NULL: it does not sleep */
+	struct reception *(*reception)(void *arg, const struct homeserver_settings *hs);
 	void                           *arg;
 };
 
@@ -42,6 +53,9 @@ enum err outbound_new(const struct outbound_options *o, struct outbound **out);
 
 void outbound_accept(void *outbound, struct stream *s, const struct address *peer);
 void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg);
+
+/* Will others come back with questions about such a request? Pure, for its test. */
+enum awake_sent outbound_sent_kind(struct str method, struct str path);
 
 /* section: of the new settings. */
 void outbound_reload(struct outbound *ob, struct settings *s, const struct outbound_settings *section,
