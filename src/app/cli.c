@@ -98,7 +98,9 @@ int cli_parse(const struct cli *c, int count, char *const *args)
 		if (done != CLI_GO_ON)
 			return done;
 	}
-	if (operands < c->operand_count)
+	if (operands + c->operands_optional < c->operand_count)
 		return cli_usage(c, "missing:", c->operands);
+	while (operands < c->operand_count)
+		c->operand[operands++] = NULL;
 	return CLI_GO_ON;
 }

@@ -1,110 +1,24 @@
 /*
  * status_verb.c - asks the running doorstep through its control socket.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <time.h>
 
-#include "app/cli.h"
-#include "app/config.h"
-#include "app/config_document.h"
+#include "app/ask.h"
 #include "app/verbs.h"
-#include "codec/json/tree.h"
-
-enum { ANSWER_MAX = TREE_BYTES_MAX, PATIENCE_S = 5, ARENA_MAX = 4 * 1024 * 1024 };
-
-static const char default_socket[] = "/var/run/doorstep/control.sock";
-
-static bool complain(const char *path, const char *what)
-{
-	fprintf(stderr,
-	        "doorstep status: %s: %s; is doorstep running, and is this its 'option control'?\n",
-	        path, what);
-	return false;
-}
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	struct timeval     patience = { .tv_sec = PATIENCE_S };
-	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int                error;
-
-	if (fd < 0)
-		return -1;
-	errno = ENAMETOOLONG;
-	if (str_copy(str_of(path), un.sun_path, sizeof(un.sun_path)) &&
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0 &&
-	    connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
-/* One line of answer into room, its newline cut off. */
-static bool read_line(int fd, char *room, size_t size, struct str *line)
-{
-	size_t  len = 0;
-	ssize_t n = 1;
-
-	while (n > 0 && len < size && memchr(room, '\n', len) == NULL) {
-		n = read(fd, room + len, size - len);
-		if (n > 0)
-			len += (size_t)n;
-	}
-	*line = str_head(str_span(room, len), str_find(str_span(room, len), '\n'));
-	return line->len < len;
-}
-
-static bool ask(const char *path, char *room, struct str *answer)
-{
-	static const char question[] = "{\"v\":1,\"command\":\"status\"}\n";
-	int               fd = connect_to(path);
-	bool              ok;
-
-	if (fd < 0)
-		return complain(path, strerror(errno));
-	ok = send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) ==
-			(ssize_t)sizeof(question) - 1 &&
-		read_line(fd, room, ANSWER_MAX, answer);
-	close(fd);
-	return ok || complain(path, "no answer");
-}
+#include "app/words.h"
 
 /* --- for people --- */
 
-static int64_t number_at(const struct tree_node *node, const char *key)
-{
-	int64_t n = 0;
-
-	(void)tree_integer(key == NULL ? node : tree_get(node, key), &n);
-	return n;
-}
-
-static const char *text_at(const struct tree_node *node, const char *key)
-{
-	struct str s;
-
-	return tree_text(tree_get(node, key), &s) == ERR_OK ? s.ptr : "-";
-}
-
 static void print_head(const struct tree_node *root)
 {
-	int64_t up = number_at(root, "uptime_s");
+	int64_t up = ask_number(root, "uptime_s");
 
 	printf("doorstep %s, process %" PRId64 ", up %" PRId64 "d %02" PRId64 ":%02" PRId64
 	       ":%02" PRId64 ", memory class %" PRId64 "\n",
-	       text_at(root, "version"), number_at(root, "pid"), up / 86400, up / 3600 % 24,
-	       up / 60 % 60, up % 60, number_at(root, "memory_class"));
+	       ask_text(root, "version"), ask_number(root, "pid"), up / 86400, up / 3600 % 24,
+	       up / 60 % 60, up % 60, ask_number(root, "memory_class"));
 }
 
 static void print_places(const struct tree_node *root)
@@ -112,12 +26,66 @@ static void print_places(const struct tree_node *root)
 	const struct tree_node *n;
 
 	for (n = tree_first(tree_get(root, "domains")); n != NULL; n = tree_next(n))
-		printf("domain    %s at %s\n", text_at(n, "server_name"), text_at(n, "homeserver"));
+		printf("domain    %s at %s\n", ask_text(n, "server_name"), ask_text(n, "homeserver"));
 	for (n = tree_first(tree_get(root, "listeners")); n != NULL; n = tree_next(n))
-		printf("listens   %s (%s)\n", text_at(n, "at"), text_at(n, "section"));
+		printf("listens   %s (%s)\n", ask_text(n, "at"), ask_text(n, "section"));
 	for (n = tree_first(tree_get(root, "outbound")); n != NULL; n = tree_next(n))
-		printf("outbound  %s, %s (%s)\n", text_at(n, "at"), text_at(n, "mode"),
-		       text_at(n, "section"));
+		printf("outbound  %s, %s (%s)\n", ask_text(n, "at"), ask_text(n, "mode"),
+		       ask_text(n, "section"));
+}
+
+static void print_homeserver(const struct tree_node *n)
+{
+	char since[WORDS_SIZE], next[WORDS_SIZE];
+
+	if (!ask_flag(n, "sleeps")) {
+		printf("homeserver %s at %s\n", ask_text(n, "section"), ask_text(n, "url"));
+		return;
+	}
+	printf("homeserver %s at %s: %s for %s (%s)\n", ask_text(n, "section"), ask_text(n, "url"),
+	       ask_text(n, "state"), words_duration((msec)ask_number(n, "since_ms"), since),
+	       ask_text(n, "why"));
+	if (ask_has(n, "next_look_ms"))
+		printf("          looked for again in %s\n",
+		       words_duration((msec)ask_number(n, "next_look_ms"), next));
+	if (ask_has(n, "must_stay"))
+		printf("          should not sleep yet (%s): ask in %s\n", ask_text(n, "must_stay"),
+		       words_duration((msec)ask_number(n, "stay_ms"), next));
+	printf("          %" PRId64 " requests held, %" PRId64 " probes, %" PRId64
+	       " magic packets sent%s\n",
+	       ask_number(n, "held"), ask_number(n, "probes"), ask_number(n, "packets"),
+	       ask_flag(n, "can_wake") ? "" : " (no wake_mac)");
+	if (ask_has(n, "packet_error"))
+		printf("          the last magic packet could not be sent: %s\n",
+		       ask_text(n, "packet_error"));
+}
+
+static void print_queue(const struct tree_node *q)
+{
+	char   bytes[WORDS_SIZE], most[WORDS_SIZE], age[WORDS_SIZE];
+	time_t now = time(NULL);
+
+	if (!ask_has(q, "kind"))
+		return;
+	printf("queue     %" PRId64 " waiting, %" PRId64 " parked, %s of %s (%s)\n",
+	       ask_number(q, "waiting"), ask_number(q, "parked"),
+	       words_bytes((uint64_t)ask_number(q, "bytes"), bytes),
+	       words_bytes((uint64_t)ask_number(q, "bytes_max"), most), ask_text(q, "kind"));
+	if (ask_has(q, "oldest_unix_ms") && now > ask_number(q, "oldest_unix_ms") / 1000)
+		printf("          the oldest came %s ago\n",
+		       words_duration((msec)(now - ask_number(q, "oldest_unix_ms") / 1000) * SECOND_MS,
+		                      age));
+	if (ask_number(q, "parked") > 0)
+		printf("          see 'doorstep queue parked'\n");
+}
+
+static void print_sleep(const struct tree_node *root)
+{
+	const struct tree_node *n = tree_first(tree_get(root, "homeservers"));
+
+	for (; n != NULL; n = tree_next(n))
+		print_homeserver(n);
+	print_queue(tree_get(root, "queue"));
 }
 
 static void print_gauges(const struct tree_node *root)
@@ -127,7 +95,7 @@ static void print_gauges(const struct tree_node *root)
 	printf("\n%-34s %10s %10s %10s\n", "in use", "now", "peak", "limit");
 	for (; n != NULL; n = tree_next(n))
 		printf("  %-32s %10" PRId64 " %10" PRId64 " %10" PRId64 "\n", tree_key(n).ptr,
-		       number_at(n, "used"), number_at(n, "peak"), number_at(n, "limit"));
+		       ask_number(n, "used"), ask_number(n, "peak"), ask_number(n, "limit"));
 }
 
 /* What never happened is not worth a line. */
@@ -137,11 +105,11 @@ static void print_counters(const struct tree_node *root)
 
 	printf("\nsince start\n");
 	for (; n != NULL; n = tree_next(n))
-		if (number_at(n, NULL) > 0)
-			printf("  %-32s %10" PRId64 "\n", tree_key(n).ptr, number_at(n, NULL));
+		if (ask_number(n, NULL) > 0)
+			printf("  %-32s %10" PRId64 "\n", tree_key(n).ptr, ask_number(n, NULL));
 	for (n = tree_first(tree_get(root, "causes")); n != NULL; n = tree_next(n))
 		for (const struct tree_node *c = tree_first(n); c != NULL; c = tree_next(c))
-			printf("  %-32s %10" PRId64 " %s\n", tree_key(n).ptr, number_at(c, NULL),
+			printf("  %-32s %10" PRId64 " %s\n", tree_key(n).ptr, ask_number(c, NULL),
 			       tree_key(c).ptr);
 }
 
@@ -155,6 +123,7 @@ static bool print_for_people(struct str answer)
 	}
 	print_head(tree_root(t));
 	print_places(tree_root(t));
+	print_sleep(tree_root(t));
 	print_gauges(tree_root(t));
 	print_counters(tree_root(t));
 	tree_free(t);
@@ -163,97 +132,39 @@ static bool print_for_people(struct str answer)
 
 /* --- the verb --- */
 
-static bool print_answer(struct str answer, bool json)
+static int run(const struct ask_where *where, bool json)
 {
-	static const struct str refusal = STR("{\"v\":1,\"error\":");
+	struct ask a;
+	bool       ok = ask_open(&a, "status", where) &&
+		ask_line(&a, STRL("{\"v\":1,\"command\":\"status\"}"));
 
-	if (str_starts(answer, refusal)) {
-		fprintf(stderr, "doorstep status: %.*s\n", (int)answer.len, answer.ptr);
-		return false;
-	}
-	if (!json)
-		return print_for_people(answer);
-	printf("%.*s\n", (int)answer.len, answer.ptr);
-	return true;
-}
-
-static bool control_of(const struct config_document *d, const char *file, char *path, size_t size)
-{
-	const char *control = config_main(d)->control;
-
-	if (control != NULL)
-		return str_copy(str_of(control), path, size);
-	fprintf(stderr, "%s: there is no 'option control', so nothing can be asked\n", file);
-	return false;
-}
-
-/*
- * The control option of a configuration, into path. Only the text is read: whoever asks need not be
- * allowed to read keys and secrets.
- */
-static bool path_from_config(const char *file, char *path, size_t size)
-{
-	struct config_source   source = { .path = file };
-	struct config_report   report;
-	struct config_document document;
-	struct arena           arena;
-	char                  *text;
-	size_t                 len;
-	bool                   ok = false;
-
-	if (config_read_file(file, &text, &len, &report) == ERR_OK) {
-		arena_init(&arena, ARENA_MAX);
-		if (config_document_read(&document, &source, str_span(text, len), &arena,
-		                         &report) == ERR_OK)
-			ok = control_of(&document, file, path, size);
-		arena_fini(&arena);
-		free(text);
-	}
-	if (report.error[0] != '\0')
-		fprintf(stderr, "%s\n", report.error);
-	return ok;
-}
-
-static int run(const char *path, bool json)
-{
-	char      *room = malloc(ANSWER_MAX);
-	struct str answer;
-	bool       ok = room != NULL && ask(path, room, &answer) && print_answer(answer, json);
-
-	free(room);
+	if (ok && json)
+		printf("%.*s\n", (int)a.answer.len, a.answer.ptr);
+	else if (ok)
+		ok = print_for_people(a.answer);
+	ask_close(&a);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }
 
 int status_verb(int argc, char **argv)
 {
-	const char             *path = default_socket, *config = NULL;
-	char                    configured[108];
+	struct ask_where        where = { NULL, NULL };
 	bool                    json = false;
 	const struct cli_option options[] = {
 		{ "json", NULL, "the whole document, one line of JSON", NULL, &json },
-		{ "socket", "PATH", "control socket; default /var/run/doorstep/control.sock", &path,
-		  NULL },
-		{ "config", "FILE", "take the control socket from this configuration", &config,
-		  NULL },
+		ASK_OPTIONS(&where),
 		{ .name = NULL },
 	};
 	const struct cli cli = {
 		.name = "status",
 		.about =
-			"Asks the running doorstep what it is doing: connections now and at most, requests,\n"
-			"failures by cause.\n",
+			"Asks the running doorstep what it is doing: which homeserver sleeps, what is kept\n"
+			"for it, connections now and at most, requests, failures by cause.\n",
 		.examples = "  doorstep status\n"
 			    "  doorstep status --json --socket /tmp/x/control.sock\n",
 		.options = options,
 	};
 	int done = cli_parse(&cli, argc - 1, argv + 1);
 
-	if (done != CLI_GO_ON)
-		return done;
-	if (config != NULL) {
-		if (!path_from_config(config, configured, sizeof(configured)))
-			return EXIT_FAILED;
-		path = configured;
-	}
-	return run(path, json);
+	return done != CLI_GO_ON ? done : run(&where, json);
 }

@@ -10,5 +10,8 @@
 int serve_verb(int argc, char **argv);
 int config_verb(int argc, char **argv);
 int status_verb(int argc, char **argv);
+int sleep_verb(int argc, char **argv);
+int wake_verb(int argc, char **argv);
+int queue_verb(int argc, char **argv);
 
 #endif

@@ -76,10 +76,45 @@ static void reads_arguments(void **state)
 	}
 }
 
+static void the_last_operands_may_be_missing(void **state)
+{
+	static const struct {
+		const char *args[3];
+		int         count, want;
+		const char *got[2];
+	} rows_here[] = {
+		{ { NULL }, 0, EXIT_USAGE, { "x", "x" } },
+		{ { "a" }, 1, CLI_GO_ON, { "a", NULL } },
+		{ { "a", "b" }, 2, CLI_GO_ON, { "a", "b" } },
+		{ { "a", "b", "c" }, 3, EXIT_USAGE, { "a", "b" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows_here); i++) {
+		const char      *operand[2] = { "x", "x" };
+		char            *args[3] = { NULL };
+		const struct cli cli = { .name = "test",
+			                 .operands = "A [B]",
+			                 .operand_count = 2,
+			                 .operands_optional = 1,
+			                 .operand = operand };
+
+		for (int k = 0; k < rows_here[i].count; k++)
+			args[k] = (char *)(uintptr_t)rows_here[i].args[k];
+		assert_int_equal(cli_parse(&cli, rows_here[i].count, args), rows_here[i].want);
+		for (size_t k = 0; k < 2; k++)
+			if (rows_here[i].got[k] == NULL)
+				assert_null(operand[k]);
+			else
+				assert_string_equal(operand[k], rows_here[i].got[k]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_arguments),
+		cmocka_unit_test(the_last_operands_may_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
