@@ -15,73 +15,88 @@ DOOR = {"limits": {"handshake_timeout": "1s", "head_timeout": "1s", "idle_timeou
                    "write_timeout": "1s", "response_timeout": "10s"}}
 
 
-def test_no_handshake(world, door):
-    silent = world.plain_peer(8448)
-    assert silent.ends()
-    assert door.gauge("inbound_handshakes_open") == 0
-
-
-def test_half_a_handshake(world, door):
+def half_handshake(world):
     """The ClientHello comes, the rest never does."""
-    context = client_context(world.authority.file)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="example.org")
+    outgoing = ssl.MemoryBIO()
+    tls = client_context(world.authority.file).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="example.org")
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
-    peer = world.plain_peer(8448)
-    peer.send(outgoing.read())
-    assert len(peer.rest()) > 0
+    return said(world.plain_peer(8448), outgoing.read())
 
 
-def test_handshake_byte_by_byte(world, door):
-    peer = world.plain_peer(8448)
-    sent = trickle(peer.sock.sendall, b"\x16\x03\x01\x02\x00\x01" + b"\0" * 500, 0.1)
-    assert sent < 500
+def said(peer, data):
+    peer.send(data)
+    return peer
 
 
-def test_no_head(world, door):
-    assert world.peer().ends()
-
-
-def test_head_that_stops(world, door, home):
-    peer = world.peer()
-    peer.send(b"GET /_matrix/federation/v1/version HTT")
-    assert_error(peer.response(), 408)
-    assert peer.ends() and not home.requests
-
-
-def test_head_byte_by_byte(world, door, home):
-    """A byte every 50 ms does not win more time."""
-    peer = world.peer()
-    sent = trickle(peer.sock.sendall, get(VERSION, "X: " + "a" * 500), 0.05)
-    assert sent < 400 and not home.requests
-    peer.rest()
-
-
-def test_second_head_byte_by_byte(world, door, home):
+def idle(world):
     peer = world.peer()
     assert peer.ask(get()).status == 200
-    home.take()
-    sent = trickle(peer.sock.sendall, get(VERSION, "X: " + "a" * 500), 0.05)
-    assert sent < 400 and not home.requests
+    return peer
 
 
-def test_idle_connection(world, door):
-    peer = world.peer()
-    peer.ask(get())
+def begun_body(framing, start):
+    return lambda world: said(world.peer(), head("PUT", SEND, framing) + start)
+
+
+def is_told(peer):
+    assert_error(peer.response(), 408)
     assert peer.ends() and peer.end == "closed"
 
 
-@pytest.mark.parametrize("framing, start", [("Content-Length: 100", b"x"), ("Transfer-Encoding: chunked", b"64\r\nx"),
-                                            ("Transfer-Encoding: chunked", b"6"), ("Content-Length: 100", b"")])
-def test_body_that_stops(world, door, home, framing, start):
+def is_let_go(peer):
+    assert peer.ends() and peer.end == "closed"
+
+
+# name: how it begins, and what becomes of a peer that says nothing more
+SILENCES = {
+    "no-handshake": (lambda world: world.plain_peer(8448), is_let_go),
+    "half-a-handshake": (half_handshake, lambda peer: peer.rest()),
+    "no-head": (lambda world: world.peer(), is_let_go),
+    "half-a-head": (lambda world: said(world.peer(), b"GET /_matrix/federation/v1/version HTT"), is_told),
+    "half-a-second-head": (lambda world: said(idle(world), b"GET /"), is_told),
+    "idle": (idle, is_let_go),
+    "no-body": (begun_body("Content-Length: 100", b""), is_told),
+    "half-a-body": (begun_body("Content-Length: 100", b"x"), is_told),
+    "half-a-chunk": (begun_body("Transfer-Encoding: chunked", b"64\r\nx"), is_told),
+    "half-a-chunk-size": (begun_body("Transfer-Encoding: chunked", b"6"), is_told),
+}
+
+
+@pytest.fixture(scope="module")
+def silent(world, door, home):
+    """All of them at once: their time runs out together."""
     home.cuts_allowed = True
-    peer = world.peer()
-    peer.send(head("PUT", SEND, framing) + start)
-    response = peer.response()
-    assert_error(response, 408)
-    assert peer.ends()
-    door.wait_gauge("homeserver_connections_open", 0)
+    peers = {name: begin(world) for name, (begin, _) in SILENCES.items()}
+    world.peers.clear()  # they stay until the last test has looked
+    yield peers
+    for peer in peers.values():
+        peer.close()
+
+
+@pytest.mark.parametrize("name", SILENCES)
+def test_silence(world, door, home, silent, name):
+    SILENCES[name][1](silent[name])
+
+
+def test_byte_by_byte_wins_no_time(world, door, home):
+    """A byte now and then does not win more than the time of the whole, in a handshake or a head."""
+    request, record = get(VERSION, "X: " + "a" * 500), b"\x16\x03\x01\x02\x00\x01" + b"\0" * 500
+    peers = [(world.plain_peer(8448), record), (world.peer(), request), (idle(world), request)]
+    home.take()
+    sent = {}
+
+    def drip(number, peer, data):
+        sent[number] = trickle(peer.sock.sendall, data, 0.05)
+
+    threads = [threading.Thread(target=drip, args=(number, *pair)) for number, pair in enumerate(peers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(sent.values()) < 400 and not home.requests
+    for peer, _ in peers:
+        peer.rest()
 
 
 def test_body_that_comes_slowly_but_comes(world, door, home):
