@@ -266,7 +266,7 @@ static enum err wait_verdict(struct sleeper *s, enum awake_kind kind)
 	return v == AWAKE_HOLD ? ERR_BUSY : ERR_UNREACHABLE;
 }
 
-/* Everybody is looked at once; who comes back meanwhile waits for the next time. */
+/* Everybody is looked at once; who comes back meanwhile waits for the next time. The last may free s. */
 static void settle_waits(struct sleeper *s)
 {
 	struct link queue;
@@ -298,13 +298,13 @@ static void on_tell(void *arg)
 		if (s->o.changed != NULL)
 			s->o.changed(s->o.arg);
 	}
-	settle_waits(s);
-	if (!drain || s->awake.state != AWAKE_DRAINING)
-		return;
-	if (s->o.drain != NULL)
-		s->o.drain(s->o.arg);
-	else
-		sleeper_drained(s);
+	if (drain && s->awake.state == AWAKE_DRAINING) {
+		if (s->o.drain != NULL)
+			s->o.drain(s->o.arg);
+		else
+			sleeper_drained(s);
+	}
+	settle_waits(s); /* last: after a reload the last of them may be the last to need us */
 }
 
 static void set_next(struct sleeper *s)

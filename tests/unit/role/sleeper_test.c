@@ -407,6 +407,30 @@ static void held_requests_go_on(void **state)
 	assert_int_equal(metrics.gauges[GAUGE_held_requests_open].used, 0);
 }
 
+static void on_waited_last(void *arg, enum err e)
+{
+	(void)arg;
+	assert_int_equal(e, ERR_OK);
+	sleeper_free(sleeper);
+	sleeper = NULL;
+	loop_stop(the_loop);
+}
+
+/* After a reload nobody but a request may hold it. */
+static void the_last_one_held_may_free_it(void **state)
+{
+	(void)state;
+	home_leaves();
+	make_sleeper();
+	hold(0, AWAKE_MESSAGE, 15000);
+	assert_int_equal(sleeper_wait_start(&waits[1], sleeper, AWAKE_KEYS, 15000, on_waited_last, NULL),
+	                 ERR_OK);
+	home_comes();
+	while (sleeper != NULL)
+		harness_run();
+	assert_int_equal(wait_ends, 1);
+}
+
 static void held_when_it_is_there(void **state)
 {
 	(void)state;
@@ -647,6 +671,7 @@ int main(void)
 		T(sleeps_while_it_is_asked),
 		T(sends_something_itself),
 		T(held_requests_go_on),
+		T(the_last_one_held_may_free_it),
 		T(held_when_it_is_there),
 		T(held_too_long),
 		T(held_and_cancelled),
