@@ -78,6 +78,7 @@ class Client:
     def __init__(self, endpoint, server_name):
         self.endpoint, self.server_name = endpoint, server_name
         self.token = self.user_id = self.device_id = self.since = None
+        self.presence = None               # what syncing makes of it; "offline": others hear nothing
         self.counter = 0
         self.timeline = defaultdict(list)  # room id -> events
         self.ephemeral = defaultdict(list)
@@ -167,7 +168,8 @@ class Client:
     # Receiving
 
     def sync(self, timeout_ms=0):
-        query = {"timeout": timeout_ms, "filter": FILTER, **({"since": self.since} if self.since else {})}
+        query = {"timeout": timeout_ms, "filter": FILTER, **({"since": self.since} if self.since else {}),
+                 **({"set_presence": self.presence} if self.presence else {})}
         got = self.call("GET", "/_matrix/client/v3/sync", query=query, timeout=60 + timeout_ms / 1000)
         self.since = got["next_batch"]
         rooms = got.get("rooms", {})

@@ -8,6 +8,9 @@ without any network. What passes between them passes through both doors.
 
     with World("build/interop/run") as world:
         adam = world.home.synapse.register("adam")
+
+Another network, such as 127.25, makes another world beside it. With sleeps, the door of
+socialnetwork24.com keeps what arrives while its homeserver is off.
 """
 
 import os
@@ -24,7 +27,6 @@ from .zone import NameServer
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 VENV = os.path.join(ROOT, "build", "interop", "venv")
-DNS = ("127.24.9.1", 5353)
 
 
 class Domain:
@@ -35,20 +37,21 @@ class Domain:
         self.address, self.ports, self.expose, self.delegate = address, ports, expose, delegate
         self.directory = synapse.directory
         self.matrix_host = f"matrix.{self.server_name}"
+        self.sleep = {}  # options of `config homeserver` about sleep
         self.door = None
 
     def make_door(self):
         certificates, keys = zip(*(self.world.authority.issue(name) for name in self.certificate_names()))
         run = os.path.join(self.world.run, self.server_name)
         self.door = Door(self.server_name, self.directory, run, [
-            {"dns": "%s:%d" % DNS, "ca_file": self.world.authority.certificate, "allow_range": ["127.0.0.0/8"]},
+            {"dns": "%s:%d" % self.world.dns, "ca_file": self.world.authority.certificate, "allow_range": ["127.0.0.0/8"]},
             ("domain", "home", {
                 "server_name": self.server_name, "homeserver": "nas",
                 **({"delegate": self.delegate} if self.delegate else {}),
                 "client_url": f"https://{self.matrix_host}",
                 "expose": self.expose,
                 "certificate": list(certificates), "key": list(keys)}),
-            ("homeserver", "nas", {"url": self.homeserver_url()}),
+            ("homeserver", "nas", {"url": self.homeserver_url(), **self.sleep}),
             *(("listen", f"port{port}", {"address": self.address, "port": str(port)}) for port in self.ports),
             ("outbound", "lan", {
                 "mode": "matrix-federation", "listen": self.outbound_address(), "homeserver": "nas",
@@ -79,7 +82,9 @@ class Domain:
 class World:
     """start() or fail with a WorldError that says why; stop() leaves the logs."""
 
-    def __init__(self, directory=None, venv=VENV, log=lambda line: None):
+    def __init__(self, directory=None, venv=VENV, log=lambda line: None, network="127.24", sleep=None):
+        self.network, self.sleep = network, sleep or {}
+        self.dns = (self.address("9.1"), 5353)
         self.directory = os.path.abspath(directory or os.path.join(ROOT, "build", "interop", "run"))
         self.venv, self.say = venv, log
         self.run = None
@@ -113,6 +118,9 @@ class World:
             self.stop()
             raise
 
+    def address(self, end):
+        return f"{self.network}.{end}"
+
     def prepare(self):
         executable()
         self.require_addresses()
@@ -128,27 +136,27 @@ class World:
             domain.synapse.prepare()
             domain.make_door()
 
-    @staticmethod
-    def require_addresses():
-        for address, port in (("127.24.0.1", 443), ("127.24.0.1", 8449), ("127.24.0.1", 8009),
-                              ("127.24.0.2", 8008), ("127.24.1.1", 443), ("127.24.1.1", 8448), DNS):
-            require_free(address, port)
-        require_free(*DNS, socket.SOCK_DGRAM)
+    def require_addresses(self):
+        for end, port in (("0.1", 443), ("0.1", 8449), ("0.1", 8009), ("0.2", 8008), ("1.1", 443), ("1.1", 8448)):
+            require_free(self.address(end), port)
+        require_free(*self.dns)
+        require_free(*self.dns, socket.SOCK_DGRAM)
 
     def make_domains(self):
-        plain = {"address": "127.24.0.2", "port": 8008}
+        plain = {"address": self.address("0.2"), "port": 8008}
         self.home = Domain(self, self.synapse("socialnetwork24.com", Tcp(**plain), plain,
-                                              {"address": "127.24.0.1", "port": 8009}),
-                           "127.24.0.1", (443, 8449), ["federation", "media", "client"])
+                                              {"address": self.address("0.1"), "port": 8009}),
+                           self.address("0.1"), (443, 8449), ["federation", "media", "client"])
+        self.home.sleep = self.sleep
         listen, outbound = (os.path.join(self.run, "tchncs.de", name) for name in ("synapse.sock", "outbound.sock"))
         self.away = Domain(self, self.synapse("tchncs.de", Unix(listen), {"path": listen}, {"path": outbound}),
-                           "127.24.1.1", (443, 8448), ["federation"], delegate="matrix.tchncs.de:8448")
+                           self.address("1.1"), (443, 8448), ["federation"], delegate="matrix.tchncs.de:8448")
 
     def synapse(self, server_name, *how):
         return Synapse(server_name, self.venv, os.path.join(self.directory, server_name), *how)
 
     def make_names(self):
-        self.names = NameServer(*DNS, self.directory)
+        self.names = NameServer(*self.dns, self.directory)
         for domain in self.domains:
             self.names.domain(domain.server_name)
             for name in (domain.server_name, domain.matrix_host):
