@@ -1,12 +1,16 @@
 """Two Matrix domains that meet only at their doors: what scripts/demo shows."""
 
 import argparse
+import concurrent.futures
 import os
+import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
+from urllib.parse import quote
 
 from interop.client import Client, Tls
 from interop.process import WorldError
@@ -25,6 +29,8 @@ INTERESTING = (  # counters of a door worth a line, and what they mean
     ("inbound_requests_federation", "federation requests of the other server, taken at {public}"),
     ("inbound_requests_well_known", ".well-known documents served"),
     ("inbound_requests_client", "client requests, taken at {public}"),
+    ("queue_accepted", "deliveries of other servers acknowledged and kept"),
+    ("queue_delivered", "kept deliveries handed over to the homeserver"),
 )
 
 
@@ -39,8 +45,8 @@ def indent(text, by="      "):
 class Domain:
     """A server name: its stand-in homeserver and its door."""
 
-    def __init__(self, demo, server_name, number):
-        self.demo, self.server_name = demo, server_name
+    def __init__(self, demo, server_name, number, sleeps=False):
+        self.demo, self.server_name, self.sleeps = demo, server_name, sleeps
         self.address = f"{demo.network}.{number}.1"
         self.homeserver = f"{demo.network}.{number}.2"
         self.directory = os.path.join(demo.directory, server_name)
@@ -65,7 +71,8 @@ class Domain:
                                 "client_url": f"https://{self.matrix_host}",
                                 "expose": ["federation", "media", "client"],
                                 "certificate": [certificate.chain], "key": [certificate.key]}),
-            ("homeserver", "nas", {"url": f"http://{self.homeserver}:8008"}),
+            ("homeserver", "nas", {"url": f"http://{self.homeserver}:8008",
+                                   **({"sleeps": "1", "probe_interval": "2s"} if self.sleeps else {})}),
             *(("listen", f"port{port}", {"address": self.address, "port": str(port)}) for port in (443, 8448)),
             ("outbound", "lan", {"mode": "matrix-federation", "listen": f"{self.address}:8009",
                                  "homeserver": "nas", "secret_file": self.secret_file}),
@@ -79,6 +86,32 @@ class Domain:
 
     def wait_ready(self):
         self.child.wait_ready(lambda: "is ready" in self.child.log_text())
+
+    def suspend(self):
+        """Closes the lid of the homeserver."""
+        self.child.signal(signal.SIGUSR1)
+        wait_until("the homeserver to sleep", lambda: not self.answers())
+
+    def resume(self):
+        self.child.signal(signal.SIGUSR2)
+
+    def answers(self):
+        try:
+            socket.create_connection((self.homeserver, 8008), 5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def lose_power(self):
+        """The door's machine: no good-bye, and it is back at once."""
+        self.door.child.signal(signal.SIGKILL)
+        self.door.child.wait()
+        self.door.start()
+
+    def answers_to_deliveries(self, destination):
+        """What other servers said to its transactions, in order."""
+        return re.findall(rf"^asked {re.escape(destination)}: PUT /_matrix/federation/v1/send/\S+ -> (\d+)$",
+                          self.child.log_text(), re.MULTILINE)
 
     def register(self, name):
         client = Client(Tls(self.matrix_host, self.address, 443, self.demo.authority.file), self.server_name)
@@ -102,8 +135,8 @@ class StandIns:
     kind = "a stand-in that the tests use; it signs and checks real events"
     login = "log in, through their own doors"
 
-    def __init__(self, network):
-        self.network, self.dns_address = network, f"{network}.9.1"
+    def __init__(self, network, sleep=False):
+        self.network, self.dns_address, self.sleep = network, f"{network}.9.1", sleep
         self.directory = os.path.join(ROOT, "build", "demo")
         self.run = self.authority = self.names = None
         self.domains = []
@@ -113,7 +146,7 @@ class StandIns:
         os.makedirs(self.directory)
         self.run = tempfile.mkdtemp(prefix="doorstep-demo-")  # short: socket paths
         self.authority = Authority(os.path.join(self.directory, "pki"))
-        self.domains = [Domain(self, HOME, 0), Domain(self, AWAY, 1)]
+        self.domains = [Domain(self, HOME, 0, self.sleep), Domain(self, AWAY, 1)]
         for where in [(self.dns_address, 53), *self.domains[0].ports(), *self.domains[1].ports()]:
             require_free(*where)
         self.start_names()
@@ -189,7 +222,7 @@ class Story:
     """What happens, and after each step what the doors counted."""
 
     def __init__(self, world):
-        self.world, self.number = world, 0
+        self.world, self.number, self.woken = world, 0, 0
         self.before = {}
 
     def counters(self):
@@ -253,36 +286,117 @@ class Story:
             f"(read by {receiver.user_id} after {took:.0f} ms)")
 
 
+class SleepStory(Story):
+    """The same two, while adam's homeserver is off in between."""
+
+    def tell(self):
+        home, away = self.world.domains
+        self.step(f"@adam:{HOME} and @egon:{AWAY} {self.world.login}; egon invites adam and writes to him")
+        adam, egon = home.register("adam"), away.register("egon")
+        room = egon.create(preset="trusted_private_chat", is_direct=True, invite=[adam.user_id])
+        adam.wait_for("the invite", lambda: adam.invites.get(room))
+        adam.join(room)
+        egon.wait_member(room, adam.user_id, "join")
+        self.say_and_wait(egon, adam, room, "Hallo Adam, hier ist Egon.")
+        self.say_and_wait(adam, egon, room, "Egon! Ich mache jetzt den Rechner aus. Gute Nacht!")
+        self.step(f"The machine with the homeserver of {HOME} goes to sleep")
+        home.suspend()
+        say(f"   nothing answers at {home.homeserver}:8008 any more; the door stays up")
+        self.step("egon writes all the same")
+        events = [self.say_and_keep(egon, away, room, text) for text in (
+            "Schläfst du schon?", "Ich wollte nur sagen: morgen um zehn am Testraum.",
+            "Und bring Kuchen mit.")]
+        self.travelled()
+        self.step(f"The router of {HOME} loses its power, too (kill -9), and comes back")
+        home.lose_power()
+        say("   the homeserver still sleeps; nobody noticed anything")
+        events.append(self.say_and_keep(egon, away, room, "Schokoladenkuchen, bitte."))
+        self.ask_and_wake(egon, adam, home)
+        self.read(adam, room, events)
+        self.say_and_wait(adam, egon, room, "Guten Morgen! Kuchen kommt.")
+        self.travelled()
+        self.check(away)
+
+    @staticmethod
+    def say_and_keep(sender, domain, room, text):
+        """Written, and acknowledged by the other server's door."""
+        before, began = len(domain.answers_to_deliveries(HOME)), time.monotonic()
+        event = sender.say(room, text)
+        answer = wait_until("an answer", lambda: domain.answers_to_deliveries(HOME)[before:], 30)[0]
+        took = (time.monotonic() - began) * 1000
+        say(f"   {sender.user_id}: {text}   ({HOME} says {answer} to {AWAY} after {took:.0f} ms)")
+        if answer != "200":
+            raise Failure(f"the delivery was answered with {answer}")
+        return event
+
+    def ask_and_wake(self, asker, asked, home):
+        """A question waits at the door until the homeserver is there to answer it."""
+        self.step(f"egon looks at adam's profile; while he waits, the homeserver of {HOME} is switched on")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            profile = pool.submit(asker.call, "GET", f"/_matrix/client/v3/profile/{quote(asked.user_id)}")
+            home.door.wait_gauge("held_requests_open", 1)
+            say("   the question is held at the door")
+            home.resume()
+            self.woken = time.monotonic()
+            name = profile.result(30)["displayname"]
+            say(f"   the profile of {asked.user_id} says {name}, after {time.monotonic() - began:.1f} s")
+        self.travelled()
+
+    def read(self, reader, room, events):
+        """Everything that was written over night is there, in order."""
+        self.step("adam reads what came over night")
+        for event_id in events:
+            event = reader.wait_event(room, event_id, 30)
+            say(f"   {event['sender']}: {event['content']['body']}")
+        took = time.monotonic() - self.woken
+        known = [event["event_id"] for event in reader.timeline[room] if event["event_id"] in events]
+        if known != events:
+            raise Failure(f"not in the order in which they were written: {known} instead of {events}")
+        say(f"   all {len(events)} of them, in order, {took:.1f} s after the homeserver was switched on")
+
+    @staticmethod
+    def check(away):
+        answers = away.answers_to_deliveries(HOME)
+        if set(answers) != {"200"}:
+            raise Failure(f"the homeserver of {AWAY} met trouble: {answers}")
+        say(f"\n{AWAY} delivered {len(answers)} times to {HOME} and heard 200 each time: it never knew.")
+
+
 def check_gauges(world):
     """Nothing may go on when nobody does anything."""
     wanted = {"inbound_requests_open", "outbound_requests_open", "inbound_handshakes_open",
-              "server_handshakes_open", "resolve_open", "dns_queries_open", "waiting_requests"}
+              "server_handshakes_open", "resolve_open", "dns_queries_open", "waiting_requests",
+              "held_requests_open", "key_fetches_open"}
     for domain in world.domains:
         wait_until(f"the door of {domain.server_name} to be at rest", lambda: not [
             name for name, gauge in domain.door.status()["gauges"].items() if name in wanted and gauge["used"]])
 
 
-def run(world):
+def run(world, story):
     say(f"Two domains on this machine, each behind its own doorstep. Homeservers: {world.kind}.")
     began = time.monotonic()
     world.start()
     for domain, homeserver, how in world.describe():
         say(f"   {domain.server_name:20} door {domain.public}, {homeserver}; {how}")
     say(f"   started in {time.monotonic() - began:.1f} s; logs are in {os.path.relpath(world.directory, ROOT)}/")
-    Story(world).tell()
+    story(world).tell()
     check_gauges(world)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/demo", add_help=False)
     parser.add_argument("--synapse", action="store_true")
+    parser.add_argument("--sleep", action="store_true")
     parser.add_argument("--network", default="127.24")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     world, status = None, 1
     try:
-        world = (Synapses if args.synapse else StandIns)(args.network)
-        run(world)
+        if args.synapse and args.sleep:
+            raise Failure("--sleep is told with stand-ins; scripts/test sleep does it with Synapse")
+        world = Synapses(args.network) if args.synapse else StandIns(args.network, args.sleep)
+        run(world, SleepStory if args.sleep else Story)
         status = 0
     except KeyboardInterrupt:
         status = 130

@@ -7,6 +7,9 @@ It hands its federation requests over as Synapse does: absolute-form `matrix-fed
 on a plain connection, `Proxy-Authorization: Bearer`, a Host that means nothing, `Connection: close`.
 It knows what tests and the demo need, and checks what arrives: the X-Matrix signature of every
 federation request, hash and signature of every event, with keys fetched through its doorstep.
+
+SIGUSR1 is the lid of the laptop that it runs on: nothing listens any more and connections end, what it
+knows stays. SIGUSR2 opens it again.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import asyncio
 import json
 import re
 import secrets
+import signal
 import sys
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -390,16 +394,41 @@ class Homeserver:
                 "join": {room_id: {"timeline": {"events": events}} for room_id, events in joined.items()}}
 
 
-async def serve(server, where):
-    def talk(reader, writer):
-        return converse(server.handle, reader, writer)
+class Front:
+    """Where it listens, while it is not suspended."""
 
-    if isinstance(where, str):
-        listener = await asyncio.start_unix_server(talk, where, limit=HEAD_MAX)
-    else:
-        listener = await asyncio.start_server(talk, *where, limit=HEAD_MAX)
-    print(f"{server.server_name} is ready", flush=True)
-    await listener.serve_forever()
+    def __init__(self, server, where):
+        self.server, self.where, self.listener, self.writers = server, where, None, set()
+
+    async def talk(self, reader, writer):
+        self.writers.add(writer)
+        try:
+            await converse(self.server.handle, reader, writer)
+        finally:
+            self.writers.discard(writer)
+
+    async def open(self):
+        if self.listener is None and isinstance(self.where, str):
+            self.listener = await asyncio.start_unix_server(self.talk, self.where, limit=HEAD_MAX)
+        elif self.listener is None:
+            self.listener = await asyncio.start_server(self.talk, *self.where, limit=HEAD_MAX)
+        print(f"{self.server.server_name} is ready", flush=True)
+
+    def close(self):
+        if self.listener is not None:
+            self.listener.close()
+        self.listener = None
+        for writer in self.writers:
+            writer.transport.abort()
+        print(f"{self.server.server_name} sleeps", flush=True)
+
+
+async def serve(server, where):
+    front, loop = Front(server, where), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, front.close)
+    loop.add_signal_handler(signal.SIGUSR2, lambda: asyncio.ensure_future(front.open()))
+    await front.open()
+    await asyncio.Event().wait()
 
 
 def place(text):
