@@ -15,6 +15,7 @@ struct deposit {
 	struct verifier_check  *check;
 	struct queue_put       *put;
 	struct buf              body;
+	size_t                  counted; /* of it, in copies */
 	struct transaction      seen;
 	bool                    has_key; /* the first step is done: the body may be read */
 	bool                    checking;
@@ -31,6 +32,7 @@ static void deposit_free(struct deposit *d)
 	queue_put_cancel(&d->put);
 	soon_clear(&d->soon);
 	buf_fini(&d->body);
+	copies_give(d->o.copies, d->counted);
 	free(d);
 }
 
@@ -171,8 +173,9 @@ static enum err deposit_add(struct deposit *d, struct str span)
 {
 	enum err e;
 
-	if (span.len > d->o.body_max - buf_len(&d->body))
+	if (span.len > d->o.body_max - buf_len(&d->body) || !copies_take(d->o.copies, span.len))
 		return ERR_LIMIT;
+	d->counted += span.len;
 	e = deposit_look(d, span, false);
 	return e == ERR_OK ? buf_add(&d->body, span) : e;
 }

@@ -10,6 +10,7 @@
 #define ROLE_DEPOSIT_H
 
 #include "net/http_server.h"
+#include "role/copies.h"
 #include "role/verifier.h"
 #include "store/queue.h"
 
@@ -27,6 +28,7 @@ struct deposit_options {
 	struct str           server_name; /* ours; borrowed until the end */
 	const struct str    *copy;        /* of the body so far, NULL: nothing was read */
 	size_t               body_max;    /* of what may be kept */
+	struct copies       *copies;      /* where its bytes are counted */
 };
 
 /*
@@ -37,7 +39,7 @@ typedef void deposit_done_fn(void *arg, enum deposit_result r, enum err err, uns
 
 /*
  * Operation. Owns the request's wake meanwhile; answering is the owner's, from done on.
- * ERR_LIMIT: the body is larger than body_max. That is a 503, not a 413: the homeserver may take it when it
+ * ERR_LIMIT: the body is larger than body_max, or too many are under way. That is a 503, not a 413: the homeserver may take it when it
  * is back, and the sender gives up after a 413.
  */
 struct deposit;

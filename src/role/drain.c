@@ -194,6 +194,8 @@ static void delivery_settle(struct delivery *v, int status)
 	enum queue_verdict verdict = drain_verdict(status, v->tries, v->tried_ms, &reason);
 
 	v->ended = true;
+	http_call_close(v->call);
+	v->call = NULL;
 	if (verdict == QUEUE_RETRY)
 		rest_begin(d, v);
 	else if (r != NULL)
@@ -458,6 +460,19 @@ void drain_close(struct drain *d)
 	d->open = false;
 	deadline_clear(&d->again);
 	soon_clear(&d->look);
+}
+
+void drain_abandon(struct drain *d)
+{
+	struct link *next;
+
+	for (struct link *l = d->deliveries.next; l != &d->deliveries; l = next) {
+		struct delivery *v = LIST_ENTRY(l, struct delivery, link);
+
+		next = l->next;
+		if (v->call != NULL && !v->ended)
+			delivery_settle(v, 0);
+	}
 }
 
 bool drain_is_busy(const struct drain *d)

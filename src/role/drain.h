@@ -39,6 +39,7 @@ void     drain_free(struct drain *d); /* what is in hand waits again */
 /* May deliveries run? Closed at first. */
 void drain_open(struct drain *d);
 void drain_close(struct drain *d); /* those under way end */
+void drain_abandon(struct drain *d); /* the homeserver is gone: those under way are for later */
 
 /* Something was put, or a live lane became free. */
 void drain_look(struct drain *d);

@@ -11,17 +11,11 @@
 #define ROLE_INBOUND_H
 
 #include "net/tls.h"
-#include "role/reception.h"
+#include "role/passage.h"
 #include "role/settings.h"
 #include "role/upstream.h"
 
 struct inbound;
-
-/* Which upstream serves a homeserver of the settings; owned by whoever built them. */
-typedef struct upstream *inbound_upstream_fn(void *arg, const struct homeserver_settings *hs);
-
-/* What stands before a homeserver that sleeps; NULL: it is relayed to, or refused, and nothing else. */
-typedef struct reception *inbound_reception_fn(void *arg, const struct homeserver_settings *hs);
 
 struct inbound_options {
 	struct loop         *loop;

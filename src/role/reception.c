@@ -15,6 +15,12 @@ static size_t early_max(unsigned memory_class)
 	return memory_class >= 128 ? 4096 * 1024 : 1024 * 1024;
 }
 
+/* For all requests together: enough for four of the largest, on a small router. */
+static size_t copies_max(unsigned memory_class)
+{
+	return (size_t)memory_class * 64 * 1024;
+}
+
 static bool serves(void *arg, struct str server_name)
 {
 	struct reception             *r = arg;
@@ -43,12 +49,51 @@ static void on_drain(void *arg)
 	drain_open(r->drain);
 }
 
+/*
+ * A machine that was suspended or lost its power says nothing: connections to it stay open, and what was
+ * asked on them would wait for an answer longer than the askers do.
+ */
+static void reception_gone(struct reception *r)
+{
+	struct link leaving;
+
+	list_init(&leaving);
+	while (!list_empty(&r->guests))
+		list_push_back(&leaving, list_pop(&r->guests));
+	while (!list_empty(&leaving)) {
+		struct reception_guest *g = LIST_ENTRY(list_pop(&leaving), struct reception_guest, link);
+
+		g->left(g->arg);
+	}
+	if (r->drain != NULL)
+		drain_abandon(r->drain);
+}
+
 static void on_changed(void *arg)
 {
 	struct reception *r = arg;
 
 	if (r->drain != NULL && !sleeper_relays(r->sleeper))
 		drain_close(r->drain);
+	if (sleeper_state(r->sleeper) == AWAKE_ASLEEP || sleeper_state(r->sleeper) == AWAKE_WAKING)
+		reception_gone(r);
+}
+
+void guest_init(struct reception_guest *g, void (*left)(void *arg), void *arg)
+{
+	list_init(&g->link);
+	g->left = left;
+	g->arg = arg;
+}
+
+void guest_enter(struct reception *r, struct reception_guest *g)
+{
+	list_push_back(&r->guests, &g->link);
+}
+
+void guest_leave(struct reception_guest *g)
+{
+	list_remove(&g->link);
 }
 
 void reception_heard(struct reception *r, bool reached)
@@ -82,6 +127,7 @@ void reception_set(struct reception *r, const struct settings *s,
 {
 	r->settings = s;
 	r->early_max = early_max(s->limits.memory_class);
+	r->copies.max = copies_max(s->limits.memory_class);
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
 }
@@ -134,6 +180,8 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 	r->verifier = o->verifier;
 	r->keyring = o->keyring;
 	r->early_max = early_max(o->settings->limits.memory_class);
+	r->copies.max = copies_max(o->settings->limits.memory_class);
+	list_init(&r->guests);
 	lanes_init(&r->lanes);
 	vigils_init(&r->vigils, o->settings->limits.inbound_connections / 4);
 	drain.lanes = &r->lanes;

@@ -9,11 +9,19 @@
 #ifndef ROLE_RECEPTION_H
 #define ROLE_RECEPTION_H
 
+#include "role/copies.h"
 #include "role/drain.h"
 #include "role/settings.h"
 #include "role/sleeper.h"
 #include "role/verifier.h"
 #include "role/vigil.h"
+
+/* A request that the homeserver is working on; embedded in whoever relays it. */
+struct reception_guest {
+	struct link link;
+	void (*left)(void *arg); /* the homeserver is gone: no answer will come. From the loop */
+	void *arg;
+};
 
 struct reception {
 	unsigned         refs;
@@ -26,6 +34,8 @@ struct reception {
 	struct drain    *drain; /* NULL without queue */
 	struct lanes     lanes;
 	struct vigils    vigils;
+	struct link      guests;    /* struct reception_guest */
+	struct copies    copies;    /* of bodies, all requests together */
 	size_t           early_max; /* bytes of a body that may be acknowledged early */
 };
 
@@ -51,6 +61,11 @@ void reception_heard(struct reception *r, bool reached);
 
 /* A transaction with these parts was kept: wake for it if it is worth it, hand over if it is there. */
 void reception_kept(struct reception *r, unsigned parts);
+
+/* Until it leaves, it is told when the homeserver is found to be gone. */
+void guest_init(struct reception_guest *g, void (*left)(void *arg), void *arg);
+void guest_enter(struct reception *r, struct reception_guest *g);
+void guest_leave(struct reception_guest *g); /* without having entered nothing happens */
 
 /* A live transaction's lane became free. */
 void reception_lane_left(struct reception *r);

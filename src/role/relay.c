@@ -16,6 +16,8 @@ struct relay {
 	bool                 up_done;
 	bool                 copying; /* copy holds all that was consumed of the body */
 	struct buf           copy;
+	struct copies       *copies;
+	size_t               counted; /* of the copy, there */
 };
 
 static void relay_pump(void *arg);
@@ -72,6 +74,30 @@ static struct str request_head(struct http_request *r, const struct relay_option
 
 /* ---- its course ---- */
 
+static void relay_uncount(struct relay *r)
+{
+	copies_give(r->copies, r->counted);
+	r->counted = 0;
+}
+
+static void relay_stop_copying(struct relay *r)
+{
+	relay_uncount(r);
+	r->copying = false;
+	buf_fini(&r->copy);
+}
+
+static void relay_copy(struct relay *r, struct str span)
+{
+	if (!copies_take(r->copies, span.len)) {
+		relay_stop_copying(r);
+		return;
+	}
+	r->counted += span.len;
+	if (buf_add(&r->copy, span) != ERR_OK)
+		relay_stop_copying(r);
+}
+
 static void relay_end(struct relay *r, enum err e, const char *fault)
 {
 	struct relay_owner  owner = r->owner;
@@ -83,7 +109,7 @@ static void relay_end(struct relay *r, enum err e, const char *fault)
 	result.fault = text;
 	result.reused = http_call_reused(r->call);
 	http_call_close(r->call);
-	buf_fini(&r->copy);
+	relay_stop_copying(r);
 	free(r);
 	owner.ended(owner.arg, &result);
 }
@@ -92,6 +118,7 @@ static void relay_hand_back(struct relay *r, enum err e, const char *fault)
 {
 	struct str copy = buf_str(&r->copy);
 
+	relay_uncount(r); /* whoever goes on with it counts it for himself */
 	r->owner.failed(r->owner.arg, r->request, e, fault, r->copying ? &copy : NULL);
 }
 
@@ -130,10 +157,8 @@ static void relay_send_span(struct relay *r, struct str span)
 	if (r->chunked)
 		http_call_send(r->call, STRL("\r\n"));
 	r->result.up_bytes += span.len;
-	if (r->copying && buf_add(&r->copy, span) != ERR_OK) {
-		r->copying = false;
-		buf_fini(&r->copy);
-	}
+	if (r->copying)
+		relay_copy(r, span);
 }
 
 static void relay_up_end(struct relay *r)
@@ -203,8 +228,7 @@ static bool relay_down(struct relay *r)
 		return false;
 	if (!http_respond_begun(r->request)) {
 		r->result.status = h->status;
-		r->copying = false;
-		buf_fini(&r->copy);
+		relay_stop_copying(r);
 		http_respond_head(r->request, h, r->answer_fields);
 	}
 	while (relay_down_some(r)) {
@@ -262,6 +286,7 @@ enum err relay_start(struct http_request *request, const struct relay_options *o
 		r->owner = *owner;
 		r->answer_fields = o->answer_fields;
 		r->copying = o->copy_max > 0;
+		r->copies = o->copies;
 		buf_init(&r->copy, o->copy_max);
 		r->chunked = h->body == BODY_CHUNKED;
 		r->up_done = !call.has_body;
@@ -275,4 +300,10 @@ enum err relay_start(struct http_request *request, const struct relay_options *o
 	http_request_own(request, relay_pump, r);
 	relay_up(r);
 	return ERR_OK;
+}
+
+void relay_give_up(struct relay *r, enum err e, const char *fault)
+{
+	if (!http_respond_begun(r->request))
+		relay_fail(r, e, fault);
 }

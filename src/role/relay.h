@@ -14,6 +14,7 @@
 
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "role/copies.h"
 
 struct relay;
 
@@ -49,10 +50,14 @@ struct relay_options {
 	msec                      response_head_ms;
 	bool                      keep_connection;
 	size_t                    copy_max; /* of the request body, kept until the answer begins; 0: none */
+	struct copies            *copies;   /* where these bytes are counted; NULL: nowhere */
 };
 
 /* Takes the request over. On error nothing has begun and the caller still owns it. */
 enum err relay_start(struct http_request *r, const struct relay_options *o,
 		     const struct relay_owner *owner, struct relay **out);
+
+/* No answer will come: as if the call had failed with e. Nothing happens once an answer has begun. */
+void relay_give_up(struct relay *r, enum err e, const char *fault);
 
 #endif

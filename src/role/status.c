@@ -112,7 +112,8 @@ static void add_sleep(struct tree *t, struct tree_node *to, const struct sleeper
 	tree_add_unsigned(t, to, "held", st.held);
 	tree_add_unsigned(t, to, "probes", st.probes);
 	tree_add_unsigned(t, to, "packets", st.packets);
-	add_text(t, to, "packet_error", st.packet_error == ERR_OK ? NULL : err_slug(st.packet_error));
+	add_text(t, to, "packet_error",
+	         st.packet_error == ERR_OK ? NULL : err_slug(st.packet_error));
 }
 
 static void add_homeservers(struct tree *t, struct tree_node *root, const struct status_source *s)
