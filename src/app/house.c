@@ -579,7 +579,7 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 
 /* ---- for homeservers that sleep ---- */
 
-enum { KEYS_PER_CLASS_BYTES = 4096, QUEUE_FILE_MIN = 4 * 1024 * 1024 };
+enum { KEYS_PER_CLASS_BYTES = 4096, QUEUE_FILE_MIN = 4 * 1024 * 1024, PENDING_PER_CLASS_MB = 64 * 1024 };
 
 /* Of all that sleep together; the file is twice that. */
 static uint64_t queue_bytes(const struct settings *s)
@@ -596,7 +596,8 @@ static void open_queue(struct house *h, const struct settings *s)
 	uint64_t             map = 2 * queue_bytes(s);
 	struct queue_options o = { .loop = h->loop, .state_dir = s->state_dir,
 				   .bytes_max = queue_bytes(s),
-				   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map };
+				   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map,
+				   .pending_bytes_max = s->limits.memory_class * PENDING_PER_CLASS_MB };
 	struct queue_fault   fault = { .text = "" };
 	enum err             e = ERR_UNSUPPORTED;
 
