@@ -16,7 +16,7 @@ import pytest
 from support.http1 import Cut
 from support.matrix import Signer, canonical, now_ms
 from support.process import wait_until
-from talk import assert_error, get, head
+from talk import assert_error, get, head, put_chunked
 
 OURS = "example.org"
 PDUS = b'{"pdus":{}}'
@@ -126,7 +126,8 @@ class Night:
 
     def wait_delivered(self, targets, seconds=20):
         """Exactly these arrive, each once."""
-        wait_until(f"{len(targets)} deliveries", lambda: len(self.puts()) >= len(targets), seconds)
+        wait_until(f"{len(targets)} deliveries", lambda: len(self.puts()) >= len(targets) and all(
+            request.body for request in self.puts()), seconds)
         got = [request.target.decode() for request in self.puts()]
         assert sorted(got) == sorted(targets), got
         return self.puts()
@@ -276,6 +277,68 @@ def test_more_than_may_be_kept_is_503(nights, egon):
     night.wake()
     night.wait_awake()
     assert not night.puts()
+
+
+def test_large_on_a_large_machine(nights, egon):
+    night = nights(main={"memory_class": "256"})
+    edu = {"edu_type": "m.direct_to_device", "content": {"x": "y" * 60000}}
+    target, body = egon.name_next(), egon.body(edus=[edu for _ in range(99)])
+    assert_kept(egon.peer().ask(egon.request(target, body)))
+    night.wake()
+    assert night.wait_delivered([target])[0].body == body
+
+
+def test_bodies_under_way_are_bounded_together(nights, egon):
+    """Class 64 has 4 MiB for all: the fifth of a megabyte is refused, and the place comes back."""
+    night, peers = nights(), []
+    edu = {"edu_type": "m.direct_to_device", "content": {"x": "y" * 60000}}
+    body = egon.body(edus=[edu for _ in range(16)])
+    for _ in range(6):
+        peer = egon.peer()
+        peer.send_gently(egon.request(egon.name_next(), body)[:-10])
+        peers.append(peer)
+    wait_until("refusals", lambda: night.door.causes("queue_refused").get("limit", 0) >= 1)
+    night.world.close_peers()
+    night.door.settle()
+    egon.keep("room again")
+
+
+def test_chunked_is_kept(nights, egon):
+    night = nights()
+    target, body = egon.name_next(), egon.body("in pieces")
+    line = egon.signer.authorization("PUT", target, OURS, json.loads(body))
+    assert_kept(egon.peer().ask(put_chunked(target, body, f"Authorization: {line}", size=50)))
+    night.wake()
+    assert night.wait_delivered([target])[0].body == body
+
+
+def test_body_comes_after_100_continue(nights, egon):
+    nights()
+    target, body = egon.name_next(), egon.body()
+    peer = egon.peer()
+    request = egon.request(target, body, "Expect: 100-continue")
+    peer.send(request[:-len(body)])
+    assert peer.reader.response_head().status == 100
+    peer.send(body)
+    assert_kept(peer.response("PUT"))
+
+
+def test_several_on_one_connection(nights, egon):
+    night, peer, sent = nights(), egon.peer(), []
+    for number in range(3):
+        sent.append(egon.name_next())
+        assert_kept(peer.ask(egon.request(sent[-1], egon.body(f"number {number}"))))
+    night.wake()
+    assert [request.target.decode() for request in night.wait_delivered(sent)] == sent
+
+
+def test_byte_by_byte(nights, egon):
+    night, target = nights(), egon.name_next()
+    peer = egon.peer()
+    peer.send(egon.request(target, egon.body("slow")), piece=7)
+    assert_kept(peer.response("PUT"))
+    night.wake()
+    night.wait_delivered([target])
 
 
 # ---- the same again ----
@@ -569,6 +632,82 @@ def test_dies_under_a_transaction(nights, egon, when):
     night.wake()
     got = night.wait_delivered([target, second])
     assert [request.body for request in got][0] == body
+
+
+def silent(night, method):
+    """As a machine that was suspended: connections stay open, and nothing is said on them."""
+    asked = threading.Event()
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == method:
+            asked.set()
+            exchange.peer_left()
+            exchange.close()
+        else:
+            exchange.respond(body=PDUS)
+
+    night.home.script, night.home.cuts_allowed = script, True
+    return asked
+
+
+def test_silent_under_a_transaction(nights, egon):
+    """Acknowledged before the sender's patience ends."""
+    night = nights(asleep=False, homeserver={"probe_interval": "1h"})
+    asked, peer, target = silent(night, b"PUT"), egon.peer(), egon.name_next()
+    peer.send(egon.request(target, egon.body()))
+    assert asked.wait(10)
+    night.home.stop_listening()
+    night.is_on = False
+    assert_kept(peer.response("PUT"))
+    night.home.take()
+    night.home.script = answer_all
+    night.wake()
+    night.wait_delivered([target])
+
+
+def test_silent_under_a_question(nights, egon):
+    night = nights(asleep=False, homeserver={"probe_interval": "1h"})
+    asked, peer = silent(night, b"GET"), egon.peer()
+    peer.send(egon.get(PROFILE))
+    assert asked.wait(10)
+    night.home.stop_listening()
+    night.is_on = False
+    night.door.wait_gauge("held_requests_open", 1)
+    night.home.script = answer_all
+    night.wake()
+    assert peer.response().status == 200
+
+
+def test_silent_under_a_delivery(nights, egon):
+    """What was being handed over is given up with the homeserver, and waits no five minutes."""
+    night = nights()
+    sent = [egon.keep("first"), egon.keep("second")]
+    asked = silent(night, b"PUT")
+    night.wake()
+    assert asked.wait(20)
+    night.home.stop_listening()
+    night.is_on = False
+    night.wait_state("asleep")
+    night.home.take()
+    night.home.script = answer_all
+    night.wake()
+    assert [request.target.decode() for request in night.wait_delivered(sent)] == sent
+
+
+def test_slow_is_not_gone(nights, egon):
+    """It answers late, but it answers: nothing is given up, nothing asked twice."""
+    night = nights(asleep=False)
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"PUT":
+            time.sleep(8)
+        exchange.respond(body=b'{"pdus":{"$late":{}}}')
+
+    night.home.script = script
+    assert egon.send()[1].body == b'{"pdus":{"$late":{}}}'
+    assert len(night.puts()) == 1 and night.door.counted("queue_accepted") == 0
 
 
 def test_off_is_found_out_by_a_transaction(nights, egon):
