@@ -1,4 +1,7 @@
-"""Both worlds live through the same night at the same time; the tests look at what they left."""
+"""Both worlds live through the same night at the same time; the tests look at what they left.
+
+SLEEP_LONGER in the environment: seconds that the homeservers stay off after the last message.
+"""
 
 import os
 import time
@@ -16,6 +19,8 @@ RESULT = os.path.join(ROOT, "build", "results", "sleep.delay")
 # often than by default.
 KEEPS = {"sleeps": "1", "probe_interval": "5s"}
 
+LONGER = float(os.environ.get("SLEEP_LONGER", "0"))
+
 
 def live_through(story):
     story.prepare()
@@ -30,15 +35,18 @@ def keeping(story):
                lambda: f" (unsent: {story.ledger.unsent()}, back-off: {story.ledger.backoff()})")
     story.look("asleep")
     story.say("everything was acknowledged on behalf of the homeserver that is off")
+    time.sleep(LONGER)
     story.wake()
     story.gather(3 * PROMISED)
     story.look("after")
 
 
-def without(story):
+def without(story, other):
+    """other: the run of the world with keeping, which has the machine for itself in the morning."""
     live_through(story)
     wait_until("the sender to back off", story.ledger.backoff, 60)
     story.look("asleep")
+    other.result()
     story.wake()
     story.gather(PROMISED)
     story.look("after")
@@ -61,9 +69,8 @@ def nights(request):
     with ThreadPoolExecutor(2) as threads:
         try:
             request.config.sleep_stories = stories
-            for run in [threads.submit(script, stories[name])
-                        for name, script in (("with", keeping), ("without", without))]:
-                run.result()
+            kept = threads.submit(keeping, stories["with"])
+            threads.submit(without, stories["without"], kept).result()
             yield stories
         finally:
             for story in stories.values():

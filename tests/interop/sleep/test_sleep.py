@@ -81,7 +81,8 @@ def test_without_keeping_nothing_arrives(lost):
 def test_the_delays(kept, lost):
     """The second one is what the sender's own database says, not waited out; it looks once a minute after that."""
     row, retry_in = lost.ledger.backoff(), lost.retry_in()
-    kept.say(f"everything there {kept.delay:.1f} s after the first answer")
+    kept.say(f"the first message was there {kept.first:.1f} s after the first answer, everything after "
+             f"{kept.delay:.1f} s")
     lost.say(f"retry_last_ts {row['retry_last_ts']}, retry_interval {row['retry_interval']}: "
              f"the next attempt is {retry_in:.1f} s after the first answer")
     assert retry_in > 10 * PROMISED > kept.delay
