@@ -1,0 +1,33 @@
+/*
+ * passage.h - one request on its way from the public door to the homeserver.
+ *
+ * Host names the domain, the path its class; what is ours to answer is answered, what is not exposed is
+ * 404, the rest is relayed; or kept or held, where the homeserver sleeps (reception.h).
+ */
+#ifndef ROLE_PASSAGE_H
+#define ROLE_PASSAGE_H
+
+#include "net/http_server.h"
+#include "role/reception.h"
+#include "role/settings.h"
+#include "role/upstream.h"
+
+/* Which upstream serves a homeserver of the settings; owned by whoever built them. */
+typedef struct upstream *inbound_upstream_fn(void *arg, const struct homeserver_settings *hs);
+
+/* What stands before a homeserver that sleeps; NULL: it is relayed to, or refused, and nothing else. */
+typedef struct reception *inbound_reception_fn(void *arg, const struct homeserver_settings *hs);
+
+/* What all requests of a door share; outlives them. */
+struct passage_ground {
+	struct loop          *loop;
+	struct settings      *settings; /* for new requests; each keeps those it began under */
+	inbound_upstream_fn  *upstream;
+	inbound_reception_fn *reception; /* may be NULL: none has one */
+	void                 *arg;
+};
+
+/* Takes the request over; it ends by itself. */
+void passage_begin(struct passage_ground *g, struct http_request *r);
+
+#endif
