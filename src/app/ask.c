@@ -18,7 +18,8 @@ static const char default_socket[] = "/var/run/doorstep/control.sock";
 
 static bool complain(const struct ask *a, const char *what)
 {
-	fprintf(stderr, "doorstep %s: %s: %s; is doorstep running, and is this its 'option control'?\n",
+	fprintf(stderr,
+	        "doorstep %s: %s: %s; is doorstep running, and is this its 'option control'?\n",
 	        a->verb, a->path, what);
 	return false;
 }
@@ -70,8 +71,9 @@ bool ask_open(struct ask *a, const char *verb, const struct ask_where *where)
 		if (!ask_main_option(where->config, "control", a->path, sizeof(a->path)))
 			return false;
 	} else if (!str_copy(str_of(path), a->path, sizeof(a->path))) {
-		fprintf(stderr, "doorstep %s: --socket: the path of a socket has %zu bytes at most\n",
-		        verb, sizeof(a->path) - 1);
+		fprintf(stderr,
+		        "doorstep %s: --socket: the path of a socket has %zu bytes at most\n", verb,
+		        sizeof(a->path) - 1);
 		return false;
 	}
 	a->room = malloc(ASK_ANSWER_MAX);

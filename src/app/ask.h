@@ -16,12 +16,12 @@ struct ask_where {
 	const char *socket; /* --socket PATH */
 	const char *config; /* --config FILE */
 };
-#define ASK_OPTIONS(where)                                                                      \
-	{ "socket", "PATH", "control socket; default /var/run/doorstep/control.sock",           \
-	  &(where)->socket, NULL },                                                             \
-	{                                                                                       \
-		"config", "FILE", "take the control socket from this configuration",            \
-			&(where)->config, NULL                                                  \
+#define ASK_OPTIONS(where)                                                            \
+	{ "socket", "PATH", "control socket; default /var/run/doorstep/control.sock", \
+	  &(where)->socket, NULL },                                                   \
+	{                                                                             \
+		"config", "FILE", "take the control socket from this configuration",  \
+			&(where)->config, NULL                                        \
 	}
 
 struct ask {

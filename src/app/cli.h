@@ -20,14 +20,14 @@ struct cli_option {
 };
 
 struct cli {
-	const char              *name;          /* "config check" */
-	const char              *operands;      /* as shown: "FILE"; NULL: none */
-	size_t                   operand_count; /* exactly so many */
-	size_t operands_optional; /* so many of the last may be missing: NULL then */
-	const char             **operand;       /* room for operand_count */
-	const char              *about;         /* what it does, sentences ended by newlines */
-	const char              *examples;      /* lines ended by newlines */
-	const struct cli_option *options;       /* ended by a NULL name; NULL: none */
+	const char  *name;                /* "config check" */
+	const char  *operands;            /* as shown: "FILE"; NULL: none */
+	size_t       operand_count;       /* exactly so many */
+	size_t       operands_optional;   /* so many of the last may be missing: NULL then */
+	const char **operand;             /* room for operand_count */
+	const char  *about;               /* what it does, sentences ended by newlines */
+	const char  *examples;            /* lines ended by newlines */
+	const struct cli_option *options; /* ended by a NULL name; NULL: none */
 };
 
 enum { CLI_GO_ON = -1 };

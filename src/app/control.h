@@ -47,10 +47,12 @@ struct control_options {
 /* Errors of listener_open(); errno is set. */
 enum err    control_open(const struct control_options *o, struct control **out);
 const char *control_path(const struct control *c);
-void control_close(struct control *c); /* NULL is fine; clients are let go, replies stay to be given */
+void        control_close(
+	       struct control *c); /* NULL is fine; clients are let go, replies stay to be given */
 
 /* json: one object, without a line break. */
 void control_answer(struct control_reply *r, struct str json);
-void control_refuse(struct control_reply *r, const char *sentence); /* an error; ends the connection */
+void control_refuse(struct control_reply *r,
+                    const char           *sentence); /* an error; ends the connection */
 
 #endif

@@ -70,7 +70,8 @@ static enum err answer(struct control_reply *r, struct tree *t)
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static void refuse(struct control_reply *r, const char *format, ...)
+static void
+refuse(struct control_reply *r, const char *format, ...)
 {
 	char    text[320];
 	va_list args;
@@ -92,7 +93,7 @@ static bool flag_of(const struct tree_node *question, const char *key)
 
 /* Absent: otherwise. */
 static bool number_of(const struct tree_node *question, const char *key, uint64_t otherwise,
-		      uint64_t *out)
+                      uint64_t *out)
 {
 	const struct tree_node *node = tree_get(question, key);
 	int64_t                 n;
@@ -163,8 +164,8 @@ static const struct homeserver_settings *only_sleeper(const struct settings *s, 
 }
 
 static const struct homeserver_settings *asked_homeserver(const struct desk      *d,
-							  const struct tree_node *question,
-							  struct control_reply   *r)
+                                                          const struct tree_node *question,
+                                                          struct control_reply   *r)
 {
 	const struct settings            *s = house_settings(d->house);
 	const struct homeserver_settings *hs;
@@ -187,7 +188,7 @@ static const struct homeserver_settings *asked_homeserver(const struct desk     
 
 /* NULL: r was answered. */
 static struct sleeper *asked_sleeper(const struct desk *d, const struct tree_node *question,
-				     struct control_reply *r, const char **name)
+                                     struct control_reply *r, const char **name)
 {
 	const struct homeserver_settings *hs = asked_homeserver(d, question, r);
 	struct reception                 *reception;
@@ -204,7 +205,7 @@ static struct sleeper *asked_sleeper(const struct desk *d, const struct tree_nod
 
 /* stay: NULL: it is done. */
 static void answer_sleeper(struct control_reply *r, const struct sleeper *sleeper, const char *name,
-			   const char *stay, msec wait_ms)
+                           const char *stay, msec wait_ms)
 {
 	struct sleeper_status st;
 	struct tree          *t;
@@ -255,8 +256,10 @@ static struct queue *asked_queue(const struct desk *d, struct control_reply *r)
 	struct queue *q = house_queue(d->house);
 
 	if (q == NULL)
-		control_refuse(r, "nothing is kept: no homeserver sleeps, or there is no state_dir that "
-				  "keeps its word; see the log");
+		control_refuse(
+			r,
+			"nothing is kept: no homeserver sleeps, or there is no state_dir that "
+			"keeps its word; see the log");
 	return q;
 }
 
@@ -274,7 +277,8 @@ static const char *state_text(enum queue_state s)
 }
 
 /* Of a peer: shown as far as it is printable, at most max bytes. True: that was all. */
-static bool add_shown(struct tree *t, struct tree_node *to, const char *key, struct str s, size_t max)
+static bool add_shown(struct tree *t, struct tree_node *to, const char *key, struct str s,
+                      size_t max)
 {
 	size_t len = s.len < max ? s.len : max;
 	char  *copy = malloc(len + 1);
@@ -352,7 +356,7 @@ static void errand_end(struct errand *e)
 
 /* NULL: r was answered. */
 static struct errand *errand_new(struct desk *d, const struct tree_node *question,
-				 struct control_reply *r, struct queue_info *info)
+                                 struct control_reply *r, struct queue_info *info)
 {
 	struct queue  *q = asked_queue(d, r);
 	struct errand *e;
@@ -421,7 +425,8 @@ static void add_base64(struct tree *t, struct tree_node *to, struct str piece)
 	free(text);
 }
 
-static void add_body(struct tree *t, struct tree_node *to, struct str body, uint64_t offset, bool text)
+static void add_body(struct tree *t, struct tree_node *to, struct str body, uint64_t offset,
+                     bool text)
 {
 	size_t     from = offset < body.len ? (size_t)offset : body.len;
 	size_t     end = piece_end(body, from);
@@ -453,7 +458,7 @@ static bool add_authorizations(struct tree *t, struct tree_node *to, struct str 
 }
 
 static enum err show(const struct errand *e, const struct queue_info *info,
-		     const struct queue_item *item, bool text)
+                     const struct queue_item *item, bool text)
 {
 	char              peer[ADDRESS_TEXT_SIZE];
 	struct tree      *t;
@@ -474,7 +479,8 @@ static enum err show(const struct errand *e, const struct queue_info *info,
 	return answer(e->reply, t);
 }
 
-static void on_shown(void *arg, enum err err, const struct queue_info *info, struct queue_item *item)
+static void on_shown(void *arg, enum err err, const struct queue_info *info,
+                     struct queue_item *item)
 {
 	struct errand *e = arg;
 
@@ -534,7 +540,7 @@ static void on_settled(void *arg, enum err err)
 		return;
 	}
 	log_say(LOG_INFO, e->verdict == QUEUE_DROP ? "queue.drop" : "queue.retry",
-		"item %llu, as the owner wishes", (unsigned long long)e->sequence);
+	        "item %llu, as the owner wishes", (unsigned long long)e->sequence);
 	root = begin(&t);
 	tree_add_unsigned(t, root, "sequence", e->sequence);
 	tree_add_bool(t, root, "done", true);
@@ -549,7 +555,7 @@ static void run_settle(struct errand *e, enum queue_verdict verdict)
 
 	e->verdict = verdict;
 	err = queue_settle_start(&e->settle, house_queue(e->desk->house), e->sequence, verdict,
-				 STRL(""), on_settled, e);
+	                         STRL(""), on_settled, e);
 	if (err != ERR_OK)
 		errand_fail(e, err);
 }

@@ -48,8 +48,8 @@ static const char *age_text(int64_t at_unix_ms, char out[WORDS_SIZE])
 {
 	int64_t now = (int64_t)time(NULL);
 
-	return words_duration(now > at_unix_ms / 1000 ? (msec)(now - at_unix_ms / 1000) * SECOND_MS : 0,
-	                      out);
+	return words_duration(
+		now > at_unix_ms / 1000 ? (msec)(now - at_unix_ms / 1000) * SECOND_MS : 0, out);
 }
 
 static int width_of(const struct tree_node *items, const char *key, int least)
@@ -102,7 +102,8 @@ static bool print_pages(struct ask *a, bool parked, bool json)
 	while (more) {
 		struct tree *t = NULL;
 
-		if (!ask_about(a, "queue-list", "after", after, parked ? ",\"parked\":true" : "", &t))
+		if (!ask_about(a, "queue-list", "after", after, parked ? ",\"parked\":true" : "",
+		               &t))
 			return false;
 		if (json)
 			print_json(a);
@@ -143,8 +144,9 @@ static int list_verb(int argc, char **argv)
 {
 	static const struct cli shape = {
 		.name = "queue list",
-		.about = "Lists what is kept: transactions that other servers were told are accepted,\n"
-			 "waiting for the homeserver or set aside for the owner.\n",
+		.about =
+			"Lists what is kept: transactions that other servers were told are accepted,\n"
+			"waiting for the homeserver or set aside for the owner.\n",
 		.examples = "  doorstep queue list\n"
 			    "  doorstep queue list --json | jq '.items[].origin'\n",
 	};
@@ -156,8 +158,9 @@ static int parked_verb(int argc, char **argv)
 {
 	static const struct cli shape = {
 		.name = "queue parked",
-		.about = "Lists what was set aside, and why: the homeserver refused it, or did not take it\n"
-			 "in many tries. 'queue retry' offers an item again, 'queue drop' throws it away.\n",
+		.about =
+			"Lists what was set aside, and why: the homeserver refused it, or did not take it\n"
+			"in many tries. 'queue retry' offers an item again, 'queue drop' throws it away.\n",
 		.examples = "  doorstep queue parked\n",
 	};
 
@@ -192,7 +195,8 @@ static void print_arrival(int64_t at_unix_ms)
 	time_t    at = (time_t)(at_unix_ms / 1000);
 	struct tm tm;
 
-	if (localtime_r(&at, &tm) == NULL || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
+	if (localtime_r(&at, &tm) == NULL ||
+	    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
 		snprintf(when, sizeof(when), "?");
 	printf("%-15s %s, %s ago\n", "came", when, age_text(at_unix_ms, age));
 }
@@ -304,7 +308,8 @@ static int show_verb(int argc, char **argv)
 		.operands = "NUMBER",
 		.operand_count = 1,
 		.operand = &word,
-		.about = "Shows one item of 'queue list': who sent it, when, how often it was offered.\n",
+		.about =
+			"Shows one item of 'queue list': who sent it, when, how often it was offered.\n",
 		.examples = "  doorstep queue show 17\n"
 			    "  doorstep queue show 17 --body | jq .\n",
 		.options = options,
@@ -323,7 +328,8 @@ static int show_verb(int argc, char **argv)
 
 /* ---- retry and drop ---- */
 
-static bool settle(struct ask *a, const char *command, uint64_t sequence, const char *said, bool json)
+static bool settle(struct ask *a, const char *command, uint64_t sequence, const char *said,
+                   bool json)
 {
 	struct tree *t = NULL;
 
@@ -372,7 +378,8 @@ static int retry_verb(int argc, char **argv)
 {
 	static const struct cli shape = {
 		.name = "queue retry",
-		.about = "Offers a parked item to the homeserver again, at its old place in the order.\n",
+		.about =
+			"Offers a parked item to the homeserver again, at its old place in the order.\n",
 		.examples = "  doorstep queue retry 17\n",
 	};
 
@@ -383,8 +390,9 @@ static int drop_verb(int argc, char **argv)
 {
 	static const struct cli shape = {
 		.name = "queue drop",
-		.about = "Throws an item away. Its sender was told that it is accepted and will not send it\n"
-			 "again: what is in it is lost, unless the homeserver asks for it later.\n",
+		.about =
+			"Throws an item away. Its sender was told that it is accepted and will not send it\n"
+			"again: what is in it is lost, unless the homeserver asks for it later.\n",
 		.examples = "  doorstep queue drop 17\n",
 	};
 
@@ -414,7 +422,8 @@ static void print_report_json(const struct queue_report *r, enum err e)
 
 	write_json_string(&w, str_of(r->fault.text));
 	printf("{\"v\":1,\"whole\":%s,\"items\":%zu,\"parked\":%zu,\"seen\":%zu,\"damaged\":%zu,"
-	       "\"orphans\":%zu,\"bytes\":%" PRIu64 ",\"last_sequence\":%" PRIu64 ",\"fault\":%.*s}\n",
+	       "\"orphans\":%zu,\"bytes\":%" PRIu64 ",\"last_sequence\":%" PRIu64
+	       ",\"fault\":%.*s}\n",
 	       e == ERR_OK ? "true" : "false", r->items, r->parked, r->seen, r->damaged, r->orphans,
 	       r->bytes, r->last_sequence, (int)writer_done(&w).len, writer_done(&w).ptr);
 }
@@ -445,14 +454,16 @@ static int verify_verb(int argc, char **argv)
 	char                    state_dir[4096];
 	bool                    json = false;
 	const struct cli_option options[] = {
-		{ "config", "FILE", "the configuration, for its state_dir (needed)", &config, NULL },
+		{ "config", "FILE", "the configuration, for its state_dir (needed)", &config,
+		  NULL },
 		{ "json", NULL, "the report as one line of JSON", NULL, &json },
 		{ .name = NULL },
 	};
 	const struct cli cli = {
 		.name = "queue verify",
-		.about = "Reads everything that is kept and says whether it is whole. doorstep must not run.\n"
-			 "What an interrupted write left is put right, as at every start.\n",
+		.about =
+			"Reads everything that is kept and says whether it is whole. doorstep must not run.\n"
+			"What an interrupted write left is put right, as at every start.\n",
 		.examples = "  doorstep queue verify --config /etc/config/doorstep\n",
 		.options = options,
 	};

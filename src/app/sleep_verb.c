@@ -28,7 +28,8 @@ static const char *reason_text(const char *slug)
 }
 
 /* False: does not fit. */
-static bool write_question(struct writer *w, const char *command, const char *homeserver, bool force)
+static bool write_question(struct writer *w, const char *command, const char *homeserver,
+                           bool force)
 {
 	write_text(w, "{\"v\":1,\"command\":");
 	write_json_string(w, str_of(command));
@@ -46,7 +47,8 @@ static bool print_answer(const struct ask *a, const struct tree_node *root)
 	const char *name = ask_text(root, "homeserver"), *state = ask_text(root, "state");
 
 	if (!ask_flag(root, "done")) {
-		fprintf(stderr, "doorstep %s: %s should stay up: %s (%s); ask again in %s, or --force\n",
+		fprintf(stderr,
+		        "doorstep %s: %s should stay up: %s (%s); ask again in %s, or --force\n",
 		        a->verb, name, reason_text(ask_text(root, "reason")),
 		        ask_text(root, "reason"),
 		        words_duration((msec)ask_number(root, "wait_ms"), wait));
@@ -135,9 +137,10 @@ int wake_verb(int argc, char **argv)
 		.operand_count = 1,
 		.operands_optional = 1,
 		.operand = &homeserver,
-		.about = "Wakes a homeserver: magic packets if option wake_mac is set, and it is looked for\n"
-			 "until it answers. Does not wait for that; see 'doorstep status'.\n"
-			 "HOMESERVER is the name of its section; not needed if only one sleeps.\n",
+		.about =
+			"Wakes a homeserver: magic packets if option wake_mac is set, and it is looked for\n"
+			"until it answers. Does not wait for that; see 'doorstep status'.\n"
+			"HOMESERVER is the name of its section; not needed if only one sleeps.\n",
 		.examples = "  doorstep wake\n"
 			    "  doorstep wake nas\n",
 		.options = options,

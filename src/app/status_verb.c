@@ -26,7 +26,8 @@ static void print_places(const struct tree_node *root)
 	const struct tree_node *n;
 
 	for (n = tree_first(tree_get(root, "domains")); n != NULL; n = tree_next(n))
-		printf("domain    %s at %s\n", ask_text(n, "server_name"), ask_text(n, "homeserver"));
+		printf("domain    %s at %s\n", ask_text(n, "server_name"),
+		       ask_text(n, "homeserver"));
 	for (n = tree_first(tree_get(root, "listeners")); n != NULL; n = tree_next(n))
 		printf("listens   %s (%s)\n", ask_text(n, "at"), ask_text(n, "section"));
 	for (n = tree_first(tree_get(root, "outbound")); n != NULL; n = tree_next(n))
@@ -73,7 +74,8 @@ static void print_queue(const struct tree_node *q)
 	       words_bytes((uint64_t)ask_number(q, "bytes_max"), most), ask_text(q, "kind"));
 	if (ask_has(q, "oldest_unix_ms") && now > ask_number(q, "oldest_unix_ms") / 1000)
 		printf("          the oldest came %s ago\n",
-		       words_duration((msec)(now - ask_number(q, "oldest_unix_ms") / 1000) * SECOND_MS,
+		       words_duration((msec)(now - ask_number(q, "oldest_unix_ms") / 1000) *
+		                              SECOND_MS,
 		                      age));
 	if (ask_number(q, "parked") > 0)
 		printf("          see 'doorstep queue parked'\n");

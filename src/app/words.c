@@ -7,7 +7,10 @@ static const struct {
 	msec        ms;
 	const char *name;
 } units[] = {
-	{ DAY_MS, "day" }, { HOUR_MS, "hour" }, { MINUTE_MS, "minute" }, { SECOND_MS, "second" },
+	{ DAY_MS, "day" },
+	{ HOUR_MS, "hour" },
+	{ MINUTE_MS, "minute" },
+	{ SECOND_MS, "second" },
 };
 
 enum { UNIT_COUNT = sizeof(units) / sizeof(units[0]) };

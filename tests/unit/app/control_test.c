@@ -316,8 +316,10 @@ static void answers_may_come_later(void **state)
 	struct client cl;
 
 	(void)state;
-	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n"
-			"{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n", 2);
+	client_run(&cl,
+	           "{\"v\":1,\"command\":\"wait\"}\n"
+	           "{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n",
+	           2);
 	harness_run_for(50);
 	assert_non_null(later);
 	assert_int_equal(buf_len(&cl.heard), 0);
@@ -332,8 +334,10 @@ static void a_late_refusal_ends_the_conversation(void **state)
 	struct client cl;
 
 	(void)state;
-	client_run(&cl, "{\"v\":1,\"command\":\"wait\"}\n"
-			"{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n", 9);
+	client_run(&cl,
+	           "{\"v\":1,\"command\":\"wait\"}\n"
+	           "{\"v\":1,\"command\":\"echo\",\"text\":\"second\"}\n",
+	           9);
 	control_refuse(later, "no");
 	harness_run();
 	assert_true(cl.ended);
