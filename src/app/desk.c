@@ -14,7 +14,7 @@
 
 enum {
 	STATUS_MAX = 256 * 1024,
-	BODY_PIECE = 16 * 1024,
+	BODY_PIECE = 12 * 1024,
 	TARGET_MAX = 8 * 1024, /* shown of a head */
 	FIELD_MAX = 1024,
 	AUTHORIZATIONS_MAX = 8,
