@@ -36,8 +36,8 @@ struct env;
 struct env_options {
 	const char *path; /* directory of its own; made (mode 0700) when absent, its parent too */
 	size_t bytes; /* address space and most the file can grow to; less when the disk is full */
-	uint32_t schema; /* of what the caller stores; above 0 */
-	bool durable;    /* what is in it exists nowhere else: see above */
+	uint32_t schema;  /* of what the caller stores; above 0 */
+	bool     durable; /* what is in it exists nowhere else: see above */
 };
 
 /* Something went wrong, or was put right, in one sentence. */

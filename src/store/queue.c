@@ -157,6 +157,12 @@ static void set_aside(struct queue *q, struct queue_entry *en)
 	queue_set_due(q, en, true);
 }
 
+static void take_in_hand(struct queue *q, struct queue_entry *en)
+{
+	en->was_given = true; /* from now on another body with its id is another item */
+	queue_index_move(&q->store.index, en, ENTRY_IN_HAND);
+}
+
 /* The next one of the lane instead. True: it waits to be read. */
 static bool read_next_instead(struct queue *q, struct queue_read *r, struct queue_lane *lane)
 {
@@ -164,7 +170,7 @@ static bool read_next_instead(struct queue *q, struct queue_read *r, struct queu
 
 	if (en == NULL || en->state != ENTRY_WAITING || en->settling)
 		return false;
-	queue_index_move(&q->store.index, en, ENTRY_IN_HAND);
+	take_in_hand(q, en);
 	r->sequence = en->sequence;
 	list_remove(&r->op.link);
 	list_push_back(&q->reads, &r->op.link);
@@ -488,7 +494,7 @@ enum err queue_read_start(struct queue_read **slot, struct queue *q, struct str 
 		return ERR_BUSY;
 	e = read_start(slot, q, en, false, done, arg);
 	if (e == ERR_OK)
-		queue_index_move(&q->store.index, en, ENTRY_IN_HAND);
+		take_in_hand(q, en);
 	return e;
 }
 

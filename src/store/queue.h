@@ -71,7 +71,8 @@ struct queue_options {
 
 /* What is wrong, or what was put right, in one sentence. */
 struct queue_fault {
-	char text[320]; /* "": nothing to say */
+	char     text[320]; /* "": nothing to say */
+	uint64_t cut_bytes; /* unfinished writes that were taken off: normal after a power cut */
 };
 
 /*

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "store/queue_inside.h"
 
+enum { COMPLAIN_EVERY_MS = 10 * MINUTE_MS };
+
 static const uint64_t remember_ms = 7ull * DAY_MS;
 
 void queue_set_due(struct queue *q, struct queue_entry *en, bool due)
@@ -73,15 +75,16 @@ static void settle_away(struct queue *q, struct queue_settle *s, const struct qu
 	       queue_record_write_seen(s->record, &seen));
 }
 
-static void settle_park(struct queue *q, struct queue_settle *s, const struct queue_entry *en)
+/* Parked, or not any more; that there is a record tells that somebody was given it. */
+static void settle_state(struct queue *q, struct queue_settle *s, const struct queue_entry *en)
 {
-	struct queue_record_state state = {
-		.parked = true,
-		.tries = en->tries,
-		.first_try_unix_ms = en->first_try_unix_ms,
-		.reason = str_span(s->reason, s->reason_len),
-	};
+	struct queue_record_state state = { .parked = s->verdict == QUEUE_PARK };
 
+	if (state.parked) {
+		state.tries = en->tries;
+		state.first_try_unix_ms = en->first_try_unix_ms;
+		state.reason = str_span(s->reason, s->reason_len);
+	}
 	change(&q->job, QUEUE_RECORD_STATE, en->sequence, 0, s->record,
 	       queue_record_write_state(s->record, &state));
 }
@@ -94,10 +97,8 @@ static void settle_take(struct queue *q, struct queue_settle *s, const struct qu
 		settle_away(q, s, en);
 		break;
 	case QUEUE_PARK:
-		settle_park(q, s, en);
-		break;
 	case QUEUE_UNPARK:
-		remove_record(&q->job, QUEUE_RECORD_STATE, en->sequence);
+		settle_state(q, s, en);
 		break;
 	case QUEUE_RETRY: /* only noted */
 		break;
@@ -216,7 +217,7 @@ static enum err find_same(struct queue *q, const struct queue_put *p, struct que
 
 static bool nobody_was_given(const struct queue_entry *en)
 {
-	return en->state == ENTRY_WAITING && en->tries == 0 && !en->settling;
+	return en->state == ENTRY_WAITING && !en->was_given && !en->settling;
 }
 
 static uint64_t cost_of(const struct queue_put *p)
@@ -393,6 +394,20 @@ bool queue_group_build_last(struct queue *q)
 
 /* --- in the job --- */
 
+/* On a full disk. again: it was refused together with new items; alone it may do. */
+static enum err commit_settling(struct queue *q, bool again)
+{
+	struct queue_backend *b = q->store.backend;
+	struct job           *j = &q->job;
+	enum err              e = ERR_LIMIT;
+
+	if (again)
+		e = b->ops->commit(b, j->changes, j->settling, false);
+	if (e == ERR_LIMIT && queue_store_spend_ballast(&q->store))
+		e = b->ops->commit(b, j->changes, j->settling, false);
+	return e;
+}
+
 void queue_group_run(struct queue *q)
 {
 	struct queue_backend *b = q->store.backend;
@@ -404,9 +419,10 @@ void queue_group_run(struct queue *q)
 			queue_record_seal(&j->changes[i].key, j->changes[i].value,
 			                  j->changes[i].len);
 	j->put_result = j->settle_result = b->ops->commit(b, j->changes, j->count, admits);
-	if (admits && j->put_result == ERR_LIMIT &&
-	    j->settling > 0) /* going must work all the same */
-		j->settle_result = b->ops->commit(b, j->changes, j->settling, false);
+	if (j->put_result == ERR_LIMIT && j->settling > 0)
+		j->settle_result = commit_settling(q, admits); /* going must work all the same */
+	if (j->settle_result == ERR_OK)
+		queue_store_keep_ballast(&q->store);
 	b->ops->usage(b, &j->disk_used, &j->disk_max);
 }
 
@@ -454,14 +470,14 @@ static void apply_verdict(struct queue *q, struct queue_settle *s, struct queue_
 		break;
 	case QUEUE_PARK:
 		queue_set_due(q, en, false);
-		en->has_state = true;
+		en->has_state = en->was_given = true;
 		free(en->reason);
 		en->reason = str_dup(str_span(s->reason, s->reason_len));
 		queue_index_move(x, en, ENTRY_PARKED);
 		break;
 	case QUEUE_UNPARK:
 		queue_set_due(q, en, false);
-		en->has_state = false;
+		en->has_state = en->was_given = true;
 		en->tries = 0;
 		en->first_try_unix_ms = 0;
 		free(en->reason);
@@ -543,6 +559,17 @@ static void after_parts(struct queue *q)
 	}
 }
 
+/* A disk that is just full is so again and again. */
+static bool may_complain(struct queue *q)
+{
+	msec now = loop_now(q->loop);
+
+	if (q->complained_at != 0 && now - q->complained_at < COMPLAIN_EVERY_MS)
+		return false;
+	q->complained_at = now + (now == 0);
+	return true;
+}
+
 static void note_result(struct queue *q)
 {
 	enum err e = q->job.put_result != ERR_OK ? q->job.put_result : q->job.settle_result;
@@ -550,14 +577,14 @@ static void note_result(struct queue *q)
 	q->counts.disk_bytes = q->job.disk_used;
 	q->counts.disk_max = q->job.disk_max;
 	q->counts.commits += q->job.settle_result == ERR_OK;
-	if (e != ERR_OK && !q->failing)
+	if (e != ERR_OK && !q->failing && may_complain(q))
 		log_say(e == ERR_LIMIT ? LOG_WARN : LOG_ERROR, "store.queue",
 		        e == ERR_LIMIT
 		                ? "no room for more: new transactions are refused, kept ones are safe"
 		                : "the disk failed (%s): new transactions are refused",
 		        err_slug(e));
 	if (e == ERR_OK && q->failing)
-		log_say(LOG_INFO, "store.queue", "writing works again");
+		log_say(LOG_DEBUG, "store.queue", "writing works again");
 	q->failing = e != ERR_OK;
 }
 

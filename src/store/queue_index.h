@@ -40,6 +40,7 @@ struct queue_entry {
 	struct queue_mark      id_mark, body_mark;
 	uint32_t               record_len, body_len, tries;
 	enum queue_entry_state state;
+	bool                   was_given; /* somebody read it, to deliver it */
 	bool                   settling;  /* a verdict is under way */
 	bool                   has_state; /* a STATE record exists */
 	bool                   state_due; /* and is older than what is here */

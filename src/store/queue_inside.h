@@ -109,7 +109,8 @@ struct queue {
 	unsigned             delivering;
 	bool                 running; /* the job */
 	bool                 closing, failing;
-	struct queue_counts  counts; /* what cannot be counted anew */
+	msec                 complained_at; /* 0: never */
+	struct queue_counts  counts;        /* what cannot be counted anew */
 };
 
 /* Puts together what waits. True: there is something to commit. Some operations may be finished. */

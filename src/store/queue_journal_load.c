@@ -82,7 +82,8 @@ struct found {
 };
 
 /* counts: how much the next segment says there is; SIZE_MAX: it is the last one. */
-static enum err load_segment(struct journal *j, const struct found *f, size_t counts)
+static enum err load_segment(struct journal *j, const struct found *f, size_t counts,
+                             struct queue_fault *fault)
 {
 	struct segment            s = { .number = f->number, .salt = f->head.salt };
 	struct queue_segment_scan scan;
@@ -96,8 +97,10 @@ static enum err load_segment(struct journal *j, const struct found *f, size_t co
 	s.length = (uint32_t)end;
 	if (!journal_segment_add(j, &s))
 		return ERR_NOMEM;
-	if ((off_t)end < f->file_len)
+	if ((off_t)end < f->file_len) {
+		fault->cut_bytes += counts == SIZE_MAX ? (uint64_t)f->file_len - end : 0;
 		e = cut(j, &s);
+	}
 	return e == ERR_OK ? load_records(j, journal_last(j), scan) : e;
 }
 
@@ -166,6 +169,7 @@ static enum err load_bad(struct journal *j, const struct found *f, bool is_last,
 	}
 	if (!is_last || f->file_len > QUEUE_SEGMENT_HEAD)
 		return set_aside(j, f->number, fault);
+	fault->cut_bytes += (uint64_t)f->file_len + 1;
 	if (unlink(name) != 0)
 		return place_err(errno);
 	return place_sync_directory(j->path);
@@ -182,7 +186,7 @@ static enum err load_found(struct journal *j, const struct found *f, const struc
 	if (j->count > 0 && f->head.number_before != journal_last(j)->number)
 		queue_fault_add(fault, "a segment before journal.%08lx is missing",
 		                (unsigned long)f->number);
-	return load_segment(j, f, tells ? next->head.length_before : SIZE_MAX);
+	return load_segment(j, f, tells ? next->head.length_before : SIZE_MAX, fault);
 }
 
 static enum err load_all(struct journal *j, struct found *found, size_t count,

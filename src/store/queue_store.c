@@ -146,7 +146,7 @@ static bool load_state(void *arg, const struct queue_key *key, struct str value)
 	saw_number(l, key->number);
 	if (en == NULL)
 		return add_orphan(l, key);
-	en->has_state = true;
+	en->has_state = en->was_given = true;
 	if (e != ERR_OK)
 		return bad_record(l, e); /* as if it had never been tried */
 	en->tries = s.tries;
@@ -392,7 +392,7 @@ static enum err open_backend(struct queue_store *s, const struct site *at, enum 
 	enum err                     e;
 
 	if (*kind != QUEUE_JOURNAL) {
-		struct queue_fault why = { "" };
+		struct queue_fault why = { .cut_bytes = 0 };
 
 		*kind = QUEUE_LMDB;
 		e = queue_lmdb_open(&bo, &s->backend, &why);
@@ -440,11 +440,13 @@ enum err queue_store_open(struct queue_store *s, const struct queue_options *o,
 	enum err    e;
 
 	*s = (struct queue_store){ .next_sequence = 1, .lock = -1 };
-	fault->text[0] = '\0';
+	*fault = (struct queue_fault){ .cut_bytes = 0 };
 	loop_random(&seed, sizeof(seed));
 	e = queue_index_init(&s->index, o->items_max + o->seen_max, seed);
 	if (e == ERR_OK)
 		e = name_site(&at, o, fault);
+	if (e == ERR_OK)
+		memcpy(s->path, at.path, sizeof(s->path));
 	if (e == ERR_OK)
 		e = make_site(&at, fault);
 	if (e == ERR_OK)
@@ -455,6 +457,8 @@ enum err queue_store_open(struct queue_store *s, const struct queue_options *o,
 		e = choose_and_open(s, &at, fault);
 	if (e == ERR_OK)
 		e = load(s, fault);
+	if (e == ERR_OK)
+		queue_store_keep_ballast(s);
 	if (e != ERR_OK && fault->text[0] == '\0')
 		queue_fault_add(fault, "%s", err_slug(e));
 	if (e != ERR_OK)
@@ -471,6 +475,58 @@ void queue_store_close(struct queue_store *s)
 		close(s->lock);
 	s->backend = NULL;
 	s->lock = -1;
+}
+
+/* --- ballast --- */
+
+enum { BALLAST_BYTES = 64 * 1024, BALLAST_WHEN_FREE = 512 * 1024 };
+
+static void ballast_name(const struct queue_store *s, char name[PLACE_PATH_MAX + 16])
+{
+	snprintf(name, PLACE_PATH_MAX + 16, "%s/ballast", s->path);
+}
+
+bool queue_store_spend_ballast(struct queue_store *s)
+{
+	char name[PLACE_PATH_MAX + 16];
+
+	if (!s->has_ballast)
+		return false;
+	s->has_ballast = false;
+	ballast_name(s, name);
+	return unlink(name) == 0 && place_sync_directory(s->path) == ERR_OK;
+}
+
+/* Random, because JFFS2 compresses. */
+static bool write_ballast(const char *name)
+{
+	char *bytes = malloc(BALLAST_BYTES);
+	int   fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool  ok = bytes != NULL && fd >= 0;
+
+	if (ok)
+		loop_random(bytes, BALLAST_BYTES);
+	ok = ok && write(fd, bytes, BALLAST_BYTES) == BALLAST_BYTES && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	free(bytes);
+	return ok;
+}
+
+void queue_store_keep_ballast(struct queue_store *s)
+{
+	char        name[PLACE_PATH_MAX + 16];
+	struct stat st;
+
+	if (s->has_ballast)
+		return;
+	ballast_name(s, name);
+	if (stat(name, &st) == 0 && st.st_size == BALLAST_BYTES)
+		s->has_ballast = true;
+	else if (place_free_bytes(s->path) >= BALLAST_WHEN_FREE)
+		s->has_ballast = write_ballast(name);
+	if (!s->has_ballast)
+		(void)unlink(name); /* half of it is of no use */
 }
 
 /* --- reading items --- */

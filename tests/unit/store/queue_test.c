@@ -467,6 +467,20 @@ static void tried_items_are_not_replaced(void **state)
 	deliver("a", "second");
 }
 
+static void unparked_items_are_not_replaced(void **state)
+{
+	uint64_t sequence;
+
+	(void)state;
+	assert_int_equal(put("a", "1", "first"), ERR_OK);
+	sequence = take("a", STRL("first"), QUEUE_PARK);
+	assert_int_equal(settle(sequence, QUEUE_UNPARK, ""), ERR_OK);
+	reopen();
+	assert_int_equal(put("a", "1", "second"), ERR_OK);
+	deliver("a", "first");
+	deliver("a", "second");
+}
+
 static void same_id_twice_at_once(void **state)
 {
 	struct queue_item one = item_of("a", "1", STRL("x")), two = item_of("a", "1", STRL("y"));
@@ -1144,6 +1158,7 @@ int main(int argc, char **argv)
 		OPEN(changed_body_is_new_once_somebody_had_the_first),
 		OPEN(tried_items_are_not_replaced),
 		OPEN(same_id_twice_at_once),
+		OPEN(unparked_items_are_not_replaced),
 		OPEN(retried_items_stay_first_and_are_counted),
 		OPEN(in_hand_is_not_given_twice),
 		OPEN(parked_items_let_others_pass_and_come_back),
