@@ -368,6 +368,12 @@ static struct str forwarding_fields(struct passage *p, const struct head *h)
 	return w.failed ? STRL("") : writer_done(&w);
 }
 
+/* A gateway's 502 to a transaction would stop its sender for long; it is kept instead. */
+static bool is_kept(const struct passage *p)
+{
+	return p->reception != NULL && p->reception->queue != NULL && p->match.endpoint == ASLEEP_SEND;
+}
+
 /* What of a body is kept until the answer begins, in case there is none. */
 static size_t passage_copy_max(const struct passage *p)
 {
@@ -432,6 +438,7 @@ static void passage_relay(void *arg)
 			.response_head_ms = p->settings->limits.response_head_ms,
 			.keep_connection = true,
 			.copy_max = passage_copy_max(p),
+			.fails = is_kept(p) ? is_gateway_trouble : NULL,
 			.copies = p->reception == NULL ? NULL : &p->reception->copies,
 		};
 		e = relay_start(p->request, &o, &owner, &p->relay);

@@ -16,6 +16,7 @@ struct relay {
 	bool                 up_done;
 	bool                 copying; /* copy holds all that was consumed of the body */
 	struct buf           copy;
+	bool               (*fails)(int status);
 	struct copies       *copies;
 	size_t               counted; /* of the copy, there */
 };
@@ -239,6 +240,13 @@ static bool relay_down(struct relay *r)
 	return http_call_done(r->call);
 }
 
+static bool relay_is_as_good_as_none(const struct relay *r)
+{
+	const struct head *h = http_call_answer(r->call);
+
+	return r->fails != NULL && h != NULL && !http_respond_begun(r->request) && r->fails(h->status);
+}
+
 static void relay_pump(void *arg)
 {
 	struct relay *r = arg;
@@ -252,6 +260,10 @@ static void relay_pump(void *arg)
 	}
 	if (http_call_answer(r->call) == NULL)
 		relay_up(r);
+	if (relay_is_as_good_as_none(r)) {
+		relay_fail(r, ERR_RESET, "a gateway answered for it");
+		return;
+	}
 	complete = relay_down(r);
 	if (complete) {
 		http_respond_end(r->request);
@@ -287,6 +299,7 @@ enum err relay_start(struct http_request *request, const struct relay_options *o
 		r->answer_fields = o->answer_fields;
 		r->copying = o->copy_max > 0;
 		r->copies = o->copies;
+		r->fails = o->fails;
 		buf_init(&r->copy, o->copy_max);
 		r->chunked = h->body == BODY_CHUNKED;
 		r->up_done = !call.has_body;

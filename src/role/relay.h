@@ -50,6 +50,7 @@ struct relay_options {
 	msec                      response_head_ms;
 	bool                      keep_connection;
 	size_t                    copy_max; /* of the request body, kept until the answer begins; 0: none */
+	bool (*fails)(int status); /* answers that are as good as none (ERR_RESET); NULL: no such */
 	struct copies            *copies;   /* where these bytes are counted; NULL: nowhere */
 };
 
