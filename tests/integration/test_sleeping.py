@@ -634,6 +634,22 @@ def test_dies_under_a_transaction(nights, egon, when):
     assert [request.body for request in got][0] == body
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_gateway_without_its_homeserver(nights, egon, status):
+    """A reverse proxy on the same machine: it is up, the homeserver is not."""
+    night = nights(asleep=False)
+    night.home.script = lambda exchange: (exchange.read_body(), exchange.respond(
+        status, b"<html>no", [(b"Content-Type", b"text/html")], b"Bad Gateway"))
+    sent = [egon.keep("first"), egon.keep("second")]
+    time.sleep(2)
+    night.home.take()
+    night.home.script = answer_all
+    night.wait_delivered(sent)
+    night.wait_awake()
+    night.home.script = lambda exchange: exchange.respond(500, b"{}", reason=b"No")
+    assert egon.send()[1].status == 500, "its own word"
+
+
 def silent(night, method):
     """As a machine that was suspended: connections stay open, and nothing is said on them."""
     asked = threading.Event()
