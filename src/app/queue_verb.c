@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "app/ask.h"
 #include "app/verbs.h"
@@ -14,7 +15,7 @@
 #include "codec/matrix/base64.h"
 #include "store/queue.h"
 
-enum { QUESTION_MAX = 160, ROOM_FOR_BODY = 64 * 1024 };
+enum { QUESTION_MAX = 160, ROOM_FOR_BODY = 64 * 1024, STATE_DIR_MAX = 4096 };
 
 /* ---- questions ---- */
 
@@ -428,11 +429,24 @@ static void print_report_json(const struct queue_report *r, enum err e)
 	       r->bytes, r->last_sequence, (int)writer_done(&w).len, writer_done(&w).ptr);
 }
 
+static bool exists(const char *state_dir, const char *name)
+{
+	char path[STATE_DIR_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+	return access(path, F_OK) == 0;
+}
+
 static int verify(const char *state_dir, bool json)
 {
 	struct queue_report r;
 	enum err            e;
 
+	/* checking would make an empty one, and call it whole */
+	if (!exists(state_dir, "queue") && !exists(state_dir, "queue.store")) {
+		fprintf(stderr, "doorstep queue verify: %s: there is no queue here\n", state_dir);
+		return EXIT_FAILED;
+	}
 	memset(&r, 0, sizeof(r));
 	e = queue_verify(state_dir, &r);
 	if (e != ERR_OK && e != ERR_SYNTAX) {
@@ -451,7 +465,7 @@ static int verify(const char *state_dir, bool json)
 static int verify_verb(int argc, char **argv)
 {
 	const char             *config = NULL;
-	char                    state_dir[4096];
+	char                    state_dir[STATE_DIR_MAX];
 	bool                    json = false;
 	const struct cli_option options[] = {
 		{ "config", "FILE", "the configuration, for its state_dir (needed)", &config,

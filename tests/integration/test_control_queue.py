@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -303,6 +304,13 @@ def test_verify(houses, egon):
         store.truncate(5000)
     broken = house.door.run("queue", "verify", "--config", house.door.config)
     assert broken.returncode == 1, broken
+    for name in os.listdir(house.store):
+        if name.startswith("queue"):
+            path = os.path.join(house.store, name)
+            (shutil.rmtree if os.path.isdir(path) else os.remove)(path)
+    gone = house.door.run("queue", "verify", "--config", house.door.config)
+    assert gone.returncode == 1 and "there is no queue here" in gone.stderr, gone
+    assert not [name for name in os.listdir(house.store) if name.startswith("queue")]
 
 
 # ---- sleep and wake ----
