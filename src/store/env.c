@@ -22,6 +22,7 @@ struct env {
 	size_t   page, map_bytes;
 	uint32_t schema;
 	bool     durable;
+	char     path[PATH_MAX_BYTES]; /* of a durable one */
 };
 
 static char         schema_key[] = "\0schema";
@@ -179,6 +180,24 @@ static void stop(struct env *e)
 	e->mdb = NULL;
 }
 
+/*
+ * LMDB refuses everything once it could not write a root: it does not know any more which one is on the disk.
+ * Opening anew finds out. (A cache is read by others meanwhile; it does without until the next start.)
+ */
+static int begin(struct env *e, unsigned flags, MDB_txn **txn)
+{
+	int rc = e->mdb == NULL ? MDB_PANIC : mdb_txn_begin(e->mdb, NULL, flags, txn);
+
+	if (rc != MDB_PANIC || !e->durable)
+		return rc;
+	stop(e);
+	if (start(e, e->path) != ERR_OK) {
+		stop(e);
+		return MDB_PANIC;
+	}
+	return mdb_txn_begin(e->mdb, NULL, flags, txn);
+}
+
 static uint32_t schema_of(const char bytes[4])
 {
 	const unsigned char *b = (const unsigned char *)bytes;
@@ -192,7 +211,7 @@ static enum err put_schema(struct env *e)
 	char     bytes[4] = { (char)(s >> 24), (char)(s >> 16), (char)(s >> 8), (char)s };
 	MDB_val  key = { schema_key_len, schema_key }, value = { sizeof(bytes), bytes };
 	MDB_txn *txn;
-	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+	int      rc = begin(e, 0, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -301,6 +320,7 @@ enum err env_open(const struct env_options *o, struct env **out, struct env_noti
 	if (e != NULL) {
 		e->schema = o->schema;
 		e->durable = o->durable;
+		snprintf(e->path, sizeof(e->path), "%s", o->path);
 		e->page = page > 0 ? (size_t)page : 4096;
 		err = open_in(e, o, notice);
 	}
@@ -334,7 +354,7 @@ enum err env_get(struct env *e, struct str key, void *room, size_t size, size_t 
 {
 	MDB_val  k = val_of(key), v;
 	MDB_txn *txn;
-	int      rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+	int      rc = begin(e, MDB_RDONLY, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -368,7 +388,7 @@ enum err env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg)
 	MDB_cursor *c;
 	MDB_txn    *txn;
 	MDB_val     k, v;
-	int         rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+	int         rc = begin(e, MDB_RDONLY, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -410,7 +430,7 @@ enum err env_usage(struct env *e, struct env_usage *out)
 	MDB_stat    stat;
 	MDB_txn    *txn;
 	size_t      free_pages = 0;
-	int         rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+	int         rc = begin(e, MDB_RDONLY, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -458,7 +478,7 @@ static int apply_one(struct env *e, MDB_txn *txn, const struct env_change *chang
 static enum err apply(struct env *e, const struct env_change *changes, size_t count)
 {
 	MDB_txn *txn;
-	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+	int      rc = begin(e, 0, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -491,7 +511,7 @@ enum err env_apply_settling(struct env *e, const struct env_change *changes, siz
 enum err env_empty(struct env *e)
 {
 	MDB_txn *txn;
-	int      rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
+	int      rc = begin(e, 0, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
