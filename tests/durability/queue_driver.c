@@ -104,9 +104,9 @@ static void on_put(void *arg, enum err e)
 	soon_call(&again);
 }
 
-static size_t body_size(bool again)
+static size_t body_size(bool repeats)
 {
-	uint32_t d = again ? 50 + dice(50) : dice(100); /* large ones replace and are replaced */
+	uint32_t d = repeats ? 50 + dice(50) : dice(100); /* large ones replace and are replaced */
 
 	if (d < 75)
 		return dice(3000);
@@ -119,7 +119,7 @@ static size_t body_size(bool again)
 
 static void start_put(struct slot *s, unsigned o)
 {
-	bool              again = true;
+	bool              repeats = true;
 	struct queue_item item = {
 		.server_name = STR("home.example"),
 		.method = STR("PUT"),
@@ -133,13 +133,13 @@ static void start_put(struct slot *s, unsigned o)
 
 	snprintf(s->origin, sizeof(s->origin), "o%u", o);
 	if (origins[o].in_flight > 0 || origins[o].id[0] == '\0' || dice(3) > 0) {
-		again = false;
+		repeats = false;
 		snprintf(origins[o].id, sizeof(origins[o].id), "%lu.%lu", seed, ++counter);
 	}
 	strcpy(s->id, origins[o].id); /* the same id again now and then, with another body */
 	item.origin = str_of(s->origin);
 	item.transaction_id = str_of(s->id);
-	item.body = str_span(body, body_size(again));
+	item.body = str_span(body, body_size(repeats));
 	for (size_t i = 0; i + 4 <= item.body.len; i += 4) {
 		uint32_t r = dice(UINT32_MAX);
 
