@@ -8,6 +8,7 @@
 #include "loop/socket.h"
 
 #include <errno.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -188,6 +189,18 @@ static size_t sock_unsent(const struct stream *stream)
 	return s->broken != ERR_OK ? 0 : tx_waiting(s);
 }
 
+/* One look at the kernel's queue: neither bytes nor the end of the peer are there. */
+static bool sock_quiet(const struct stream *stream)
+{
+	const struct sock *s = sock_of(stream);
+	uv_os_fd_t         fd;
+	char               byte;
+
+	if (uv_fileno(&s->uv.handle, &fd) != 0)
+		return false;
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 static void tx_drop(struct sock *s)
 {
 	free(s->next);
@@ -357,6 +370,7 @@ static const struct stream_ops sock_ops = {
 	.consume = sock_consume,
 	.room = sock_room,
 	.unsent = sock_unsent,
+	.quiet = sock_quiet,
 	.write = sock_write,
 	.shutdown = sock_shutdown,
 	.close = sock_close,

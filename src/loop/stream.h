@@ -34,6 +34,7 @@ struct stream_ops {
 	void (*consume)(struct stream *s, size_t n);
 	size_t (*room)(const struct stream *s);
 	size_t (*unsent)(const struct stream *s);
+	bool (*quiet)(const struct stream *s); /* NULL: as far as peek can tell */
 	enum err (*write)(struct stream *s, struct str bytes);
 	void (*shutdown)(struct stream *s);
 	void (*close)(struct stream *s);
@@ -72,6 +73,15 @@ static inline void stream_consume(struct stream *s, size_t n)
 static inline enum err stream_ended(const struct stream *s)
 {
 	return s->end;
+}
+
+/*
+ * Open, and nothing has come that the owner has not seen: asks the kernel too. For a kept connection
+ * before it is used again, because what came before the question is not its answer.
+ */
+static inline bool stream_is_quiet(struct stream *s)
+{
+	return s->end == ERR_OK && s->ops->peek(s).len == 0 && (s->ops->quiet == NULL || s->ops->quiet(s));
 }
 
 /*

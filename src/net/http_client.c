@@ -162,18 +162,20 @@ static void pool_put(struct http_pool *p, struct kept *k)
 static struct kept *pool_take(struct http_pool *p, const struct link_key *key)
 {
 	/* the most recently used is the most likely to be alive */
-	for (struct link *l = p->idle.prev; l != &p->idle; l = l->prev) {
+	for (struct link *l = p->idle.prev, *next; l != &p->idle; l = next) {
 		struct kept *k = LIST_ENTRY(l, struct kept, link);
 
+		next = l->prev;
 		if (!key_same(&k->key, key))
 			continue;
+		if (!stream_is_quiet(k->stream)) { /* its wake is still to come */
+			kept_free(k);
+			continue;
+		}
 		list_remove(&k->link);
 		p->count--;
 		deadline_clear(&k->deadline);
-		if (stream_ended(k->stream) == ERR_OK && stream_peek(k->stream).len == 0)
-			return k;
-		kept_free(k);
-		return NULL;
+		return k;
 	}
 	return NULL;
 }

@@ -342,11 +342,17 @@ static void secure_close(struct stream *stream)
 	tls_secure_free(s);
 }
 
+static bool secure_quiet(const struct stream *stream)
+{
+	return stream_is_quiet(secure_of(stream)->lower);
+}
+
 static const struct stream_ops secure_ops = {
 	.peek = secure_peek,
 	.consume = secure_consume,
 	.room = secure_room,
 	.unsent = secure_unsent,
+	.quiet = secure_quiet,
 	.write = secure_write,
 	.shutdown = secure_shutdown,
 	.close = secure_close,
