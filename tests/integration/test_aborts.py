@@ -1,5 +1,6 @@
 """Either side goes away in every phase: nothing stays open, nobody else notices."""
 
+import signal
 import ssl
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 from support.http1 import Cut
 from support.process import wait_until
 from support.raw import client_context
-from talk import SEND, UPLOAD, assert_error, get, head, put
+from talk import SEND, UPLOAD, VERSION, assert_error, get, head, put
 
 BIG = 5_000_000
 
@@ -201,17 +202,34 @@ def test_homeserver_leaves_in_an_upload(world, door, home, how):
     still_works(world, home)
 
 
-def test_homeserver_speaks_unasked(peer, home):
-    """Bytes on an idle connection end it; they are nobody's answer."""
+@pytest.mark.parametrize("first", ["homeserver", "peer"])
+def test_homeserver_speaks_unasked(peer, door, home, first):
+    """Bytes on an idle connection end it; they are nobody's answer, though the next request is there as well."""
+    speak, spoken = threading.Event(), threading.Event()
+
     def script(exchange):
-        exchange.respond(body=b"asked")
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked")
+        if exchange.request.target.endswith(b"first"):
+            exchange.respond(body=b"asked")
+            speak.wait(20)
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked")
+            spoken.set()
+        else:
+            exchange.respond(body=b"second")
 
     home.script = script
-    assert peer.ask(get()).body == b"asked"
-    home.script = lambda exchange: exchange.respond(body=b"second")
-    for _ in range(3):
-        assert peer.ask(get()).body == b"second"
+    assert peer.ask(get(VERSION + "?first")).body == b"asked"
+    door.child.signal(signal.SIGSTOP)  # both are there when it looks
+    try:
+        if first == "peer":
+            peer.send(get())
+        speak.set()
+        assert spoken.wait(20)
+        if first == "homeserver":
+            peer.send(get())
+    finally:
+        door.child.signal(signal.SIGCONT)
+    assert peer.response().body == b"second"
+    assert peer.ask(get()).body == b"second"
 
 
 def test_homeserver_answers_twice(peer, home):

@@ -250,6 +250,8 @@ class Server:
                 sock, _ = listener.accept()
             except OSError:
                 return
+            if sock.family != socket.AF_UNIX:  # what a script sends is on its way at once
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
                 number = self.connections
