@@ -7,6 +7,7 @@ off and on.
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -879,6 +880,49 @@ def test_without_the_option_nothing_is_kept(nights, egon):
     night.door.reload()
     night.wake()
     night.wait_delivered([target])
+
+
+def test_two_domains_two_homeservers(nights, world, egon, own_door):
+    """Each gets what is its own, one of them awake all the time."""
+    night = nights()
+    other = world.server((5, 8008), answer_all)
+    night.sections[1:3] = [*night.sections[1:3], world.domain("two.example", "two"),
+                           ("homeserver", "two", {"url": world.url_of(other), "sleeps": "1"})]
+    night.door.write_config(night.sections)
+    night.door.reload()
+    wait_until("the other homeserver", lambda: "homeserver=two from=draining to=awake" in night.log())
+    kept, live = egon.keep("kept"), egon.name_next()
+    request = egon.request(live, egon.body("live"), destination="two.example").replace(
+        b"Host: example.org", b"Host: two.example")
+    assert world.peer("two.example", source=egon.source).ask(request).status == 200
+    wrong = egon.request(egon.name_next(), egon.body(), destination="two.example")
+    assert_error(egon.peer().ask(wrong), 401)
+    night.wake()
+    night.wait_delivered([kept])
+    assert [request.target.decode() for request in other.requests if request.method == b"PUT"] == [live]
+
+
+def test_homeserver_on_a_unix_socket(world, egon, own_door):
+    home = world.server("home.sock", answer_all)
+    night = Night(world, home, own_door, world.path("state-unix"))
+    os.makedirs(world.path("state-unix"), exist_ok=True)
+    night.start()
+    target = egon.keep()
+    night.wake()
+    night.wait_delivered([target])
+    night.door.settle()
+
+
+def test_state_in_memory_keeps_nothing(nights, egon):
+    """What was acknowledged would be gone with the power."""
+    state = "/dev/shm/doorstep-test-%d" % os.getpid()
+    os.makedirs(state, exist_ok=True)
+    try:
+        night = nights(main={"state_dir": state})
+        refused(night, egon.send()[1], 503)
+        assert night.log().count("serve.queue") == 1
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
 
 
 # ---- much of it ----
