@@ -70,6 +70,14 @@ def test_questions_did_no_harm(kept, lost):
         assert set(story.failures) == {"socialnetwork24.com"}, "as clients see a server out of reach"
 
 
+def test_all_that_was_kept_was_handed_over_once(kept):
+    """Nothing waits, and the homeserver refused nothing."""
+    counted = read(kept.world.home).counters
+    assert counted["queue_delivered"] == counted["queue_accepted"] > 0
+    assert counted["queue_parked"] == 0
+    assert "queue_refused" not in read(kept.world.home).failures()
+
+
 def test_without_keeping_nothing_arrives(lost):
     """The sender waits, although the homeserver has answered for as long as the other world needed at most."""
     assert lost.delay is None
