@@ -64,7 +64,7 @@ static void print_homeserver(const struct tree_node *n)
 static void print_queue(const struct tree_node *q)
 {
 	char   bytes[WORDS_SIZE], most[WORDS_SIZE], age[WORDS_SIZE];
-	time_t now = time(NULL);
+	time_t now = time(NULL), came;
 
 	if (!ask_has(q, "kind"))
 		return;
@@ -72,11 +72,10 @@ static void print_queue(const struct tree_node *q)
 	       ask_number(q, "waiting"), ask_number(q, "parked"),
 	       words_bytes((uint64_t)ask_number(q, "bytes"), bytes),
 	       words_bytes((uint64_t)ask_number(q, "bytes_max"), most), ask_text(q, "kind"));
-	if (ask_has(q, "oldest_unix_ms") && now > ask_number(q, "oldest_unix_ms") / 1000)
+	came = (time_t)(ask_number(q, "oldest_unix_ms") / 1000);
+	if (ask_has(q, "oldest_unix_ms"))
 		printf("          the oldest came %s ago\n",
-		       words_duration((msec)(now - ask_number(q, "oldest_unix_ms") / 1000) *
-		                              SECOND_MS,
-		                      age));
+		       words_duration(now > came ? (msec)(now - came) * SECOND_MS : 0, age));
 	if (ask_number(q, "parked") > 0)
 		printf("          see 'doorstep queue parked'\n");
 }
