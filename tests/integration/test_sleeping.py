@@ -301,7 +301,7 @@ def test_bodies_under_way_are_bounded_together(nights, egon):
     wait_until("refusals", lambda: night.door.causes("queue_refused").get("limit", 0) >= 1)
     night.world.close_peers()
     night.door.settle()
-    egon.keep("room again")
+    assert_kept(egon.peer().ask(egon.request(egon.name_next(), body)))
 
 
 def test_chunked_is_kept(nights, egon):
