@@ -21,24 +21,24 @@ enum { OWN_ADDRESSES_MAX = 64, NAMES_PER_CLASS_MB = 2, SESSIONS_PER_CLASS_MB = 1
 
 /* One homeserver of the present settings, or of earlier ones. */
 struct neighbour {
-	struct link      link;
-	struct upstream *upstream;
+	struct link       link;
+	struct upstream  *upstream;
 	struct reception *reception;
-	char             url[512];
+	char              url[512];
 };
 
 enum doorway_kind { DOORWAY_INBOUND, DOORWAY_OUTBOUND };
 
 /* One listener and what is behind it. */
 struct doorway {
-	struct link       link;
-	struct house     *house;
-	enum doorway_kind kind;
-	struct endpoint   endpoint;
+	struct link        link;
+	struct house      *house;
+	enum doorway_kind  kind;
+	struct endpoint    endpoint;
 	enum outbound_mode mode;
-	struct listener  *listener;
-	struct outbound  *outbound; /* DOORWAY_OUTBOUND */
-	bool              wanted;   /* by the settings being taken over */
+	struct listener   *listener;
+	struct outbound   *outbound; /* DOORWAY_OUTBOUND */
+	bool               wanted;   /* by the settings being taken over */
 };
 
 struct house {
@@ -54,7 +54,7 @@ struct house {
 	struct limit          handshakes;
 	struct http_pool     *pool;    /* connections to other servers */
 	struct servers       *servers; /* places for them */
-	struct cache         *cache; /* of resolutions, across restarts */
+	struct cache         *cache;   /* of resolutions, across restarts */
 	struct resolver      *resolver;
 	struct key_fetcher   *key_fetcher;
 	struct keyring       *keyring;
@@ -68,7 +68,8 @@ struct house {
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static void explain(struct house_fault *fault, const char *format, ...)
+static void
+explain(struct house_fault *fault, const char *format, ...)
 {
 	va_list args;
 
@@ -115,7 +116,7 @@ struct queue *house_queue(const struct house *h)
 }
 
 static enum err neighbour_reception(struct house *h, struct neighbour *n, const struct settings *s,
-				    const struct homeserver_settings *hs)
+                                    const struct homeserver_settings *hs)
 {
 	struct reception_options o = {
 		.loop = h->loop,
@@ -153,7 +154,8 @@ static enum err neighbours_add(struct house *h, const struct settings *s)
 		if (!str_copy(str_of(hs->url), n->url, sizeof(n->url)))
 			e = ERR_RANGE;
 		else
-			e = upstream_new(h->loop, hs, &s->limits, h->tls_client, h->dns, &n->upstream);
+			e = upstream_new(h->loop, hs, &s->limits, h->tls_client, h->dns,
+			                 &n->upstream);
 		if (e == ERR_OK && hs->sleeps)
 			e = neighbour_reception(h, n, s, hs);
 		if (e != ERR_OK) {
@@ -169,7 +171,8 @@ static enum err neighbours_add(struct house *h, const struct settings *s)
 static void neighbours_tell(struct house *h)
 {
 	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
-		upstream_set(LIST_ENTRY(l, struct neighbour, link)->upstream, h->tls_client, h->dns);
+		upstream_set(LIST_ENTRY(l, struct neighbour, link)->upstream, h->tls_client,
+		             h->dns);
 }
 
 static const struct homeserver_settings *homeserver_of(const struct settings *s, const char *url)
@@ -194,10 +197,10 @@ static void receptions_set(struct house *h, const struct settings *s)
 		reception_retire(n->reception);
 		n->reception = NULL;
 		if (hs != NULL && hs->sleeps && neighbour_reception(h, n, s, hs) != ERR_OK)
-			log_say(LOG_ERROR, "serve.reload", "no memory to keep deliveries for %s", n->url);
+			log_say(LOG_ERROR, "serve.reload", "no memory to keep deliveries for %s",
+			        n->url);
 	}
 }
-
 
 /* Those the settings no longer name; requests under way keep theirs. s NULL: all. */
 static void neighbours_prune(struct house *h, const struct settings *s)
@@ -222,7 +225,7 @@ static void neighbours_prune(struct house *h, const struct settings *s)
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
 	return strcmp(a->path, b->path) == 0 && a->v6_only == b->v6_only &&
-	       (a->path[0] != '\0' || address_equal(&a->address, &b->address));
+		(a->path[0] != '\0' || address_equal(&a->address, &b->address));
 }
 
 static void endpoint_text(const struct endpoint *ep, char *out, size_t size)
@@ -241,13 +244,18 @@ static void explain_listen(struct house_fault *fault, enum err e, const struct e
 
 	endpoint_text(ep, where, sizeof(where));
 	if (e == ERR_EXISTS)
-		explain(fault, "%s is in use by another program; stop that one or choose another port "
-			       "(`ss -ltnp` shows who it is)", where);
+		explain(fault,
+		        "%s is in use by another program; stop that one or choose another port "
+		        "(`ss -ltnp` shows who it is)",
+		        where);
 	else if (e == ERR_DENIED)
-		explain(fault, "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE",
-			where);
+		explain(fault,
+		        "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+		        where);
 	else if (e == ERR_UNREACHABLE)
-		explain(fault, "%s: this machine has no such address; correct the listener's address", where);
+		explain(fault,
+		        "%s: this machine has no such address; correct the listener's address",
+		        where);
 	else
 		explain(fault, "%s: cannot listen: %s", where, strerror(errno));
 }
@@ -287,7 +295,7 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 }
 
 static struct doorway *doorway_find(const struct house *h, enum doorway_kind kind,
-				    const struct endpoint *ep, enum outbound_mode mode)
+                                    const struct endpoint *ep, enum outbound_mode mode)
 {
 	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
 		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
@@ -309,7 +317,8 @@ static void doorway_close(struct doorway *d)
 
 /* The doorway for this endpoint, opened if it is not there; marked as wanted. */
 static enum err doorway_want(struct house *h, enum doorway_kind kind, const struct endpoint *ep,
-			     enum outbound_mode mode, struct house_fault *fault, struct doorway **out)
+                             enum outbound_mode mode, struct house_fault *fault,
+                             struct doorway **out)
 {
 	struct doorway *d = doorway_find(h, kind, ep, mode);
 	enum err        e;
@@ -322,7 +331,9 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 	d = calloc(1, sizeof(*d));
 	if (d == NULL)
 		return ERR_NOMEM;
-	*d = (struct doorway){ .house = h, .kind = kind, .endpoint = *ep, .mode = mode, .wanted = true };
+	*d = (struct doorway){
+		.house = h, .kind = kind, .endpoint = *ep, .mode = mode, .wanted = true
+	};
 	e = listener_open(h->loop, ep, on_accept, d, &d->listener);
 	if (e != ERR_OK) {
 		explain_listen(fault, e, ep);
@@ -335,8 +346,8 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 }
 
 static enum err doorway_outbound(struct house *h, struct settings *s,
-				 const struct outbound_settings *section, struct doorway *d,
-				 struct house_fault *fault)
+                                 const struct outbound_settings *section, struct doorway *d,
+                                 struct house_fault *fault)
 {
 	struct outbound_options o = {
 		.loop = h->loop,
@@ -356,7 +367,8 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		return ERR_OK;
 	e = outbound_new(&o, &d->outbound);
 	if (e == ERR_UNSUPPORTED)
-		explain(fault, "outbound '%s': this doorstep was built without outbound", section->section);
+		explain(fault, "outbound '%s': this doorstep was built without outbound",
+		        section->section);
 	if (e == ERR_OK)
 		outbound_on_full(d->outbound, on_full, d);
 	return e;
@@ -370,11 +382,11 @@ static enum err doorways_want(struct house *h, struct settings *s, struct house_
 	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next)
 		LIST_ENTRY(l, struct doorway, link)->wanted = false;
 	for (size_t i = 0; e == ERR_OK && i < s->listen_count; i++)
-		e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint, OUTBOUND_MATRIX_FEDERATION,
-				 fault, &d);
+		e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint,
+		                 OUTBOUND_MATRIX_FEDERATION, fault, &d);
 	for (size_t i = 0; e == ERR_OK && i < s->outbound_count; i++) {
-		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint, s->outbounds[i].mode,
-				 fault, &d);
+		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
+		                 s->outbounds[i].mode, fault, &d);
 		if (e == ERR_OK)
 			e = doorway_outbound(h, s, &s->outbounds[i], d, fault);
 	}
@@ -406,7 +418,7 @@ static void doorways_reload(struct house *h, struct settings *s)
 {
 	for (size_t i = 0; i < s->outbound_count; i++) {
 		struct doorway *d = doorway_find(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
-						 s->outbounds[i].mode);
+		                                 s->outbounds[i].mode);
 
 		outbound_reload(d->outbound, s, &s->outbounds[i], h->tls_client);
 	}
@@ -414,8 +426,8 @@ static void doorways_reload(struct house *h, struct settings *s)
 
 /* ---- shared things ---- */
 
-static enum err load_tls_server(struct house *h, const struct settings *s, struct house_fault *fault,
-				struct tls_server **out)
+static enum err load_tls_server(struct house *h, const struct settings *s,
+                                struct house_fault *fault, struct tls_server **out)
 {
 	const char             *certificates[64], *keys[64];
 	struct tls_server_files f = { certificates, 0, keys, 0, DAY_MS };
@@ -458,16 +470,16 @@ static bool needs_authorities(const struct settings *s)
 	return needs;
 }
 
-static enum err load_tls_client(struct house *h, const struct settings *s, struct house_fault *fault,
-				struct tls_client **out)
+static enum err load_tls_client(struct house *h, const struct settings *s,
+                                struct house_fault *fault, struct tls_client **out)
 {
 	struct tls_fault wrong = { "" };
 	enum err         e;
 
 	if (!needs_authorities(s))
 		return ERR_OK;
-	e = tls_client_load(h->loop, s->ca_file, s->limits.memory_class * SESSIONS_PER_CLASS_MB, out,
-			    &wrong);
+	e = tls_client_load(h->loop, s->ca_file, s->limits.memory_class * SESSIONS_PER_CLASS_MB,
+	                    out, &wrong);
 	if (e != ERR_OK)
 		explain(fault, "%s", wrong.text);
 	return e;
@@ -530,8 +542,9 @@ static void save_resolution(void *arg, struct str name, struct str bytes, uint64
 
 static enum err open_cache(struct house *h, const struct settings *s)
 {
-	struct cache_options o = { .loop = h->loop, .state_dir = s->state_dir,
-				   .bytes = s->limits.cache_bytes };
+	struct cache_options o = { .loop = h->loop,
+		                   .state_dir = s->state_dir,
+		                   .bytes = s->limits.cache_bytes };
 
 	return cache_open(&o, &h->cache);
 }
@@ -543,7 +556,7 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 	const struct limit_settings *l = &s->limits;
 	struct http_pool_options     pool = {
 		    .limits = { l->response_head_max, l->response_head_max, l->response_head_max,
-				H1_FIELDS_MAX },
+		                H1_FIELDS_MAX },
 		    .idle_max = l->outbound_connections,
 		    .idle_per_target_max = l->outbound_per_server,
 		    .idle_ms = l->pool_idle_ms,
@@ -579,7 +592,11 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 
 /* ---- for homeservers that sleep ---- */
 
-enum { KEYS_PER_CLASS_BYTES = 4096, QUEUE_FILE_MIN = 4 * 1024 * 1024, PENDING_PER_CLASS_MB = 64 * 1024 };
+enum {
+	KEYS_PER_CLASS_BYTES = 4096,
+	QUEUE_FILE_MIN = 4 * 1024 * 1024,
+	PENDING_PER_CLASS_MB = 64 * 1024
+};
 
 /* Of all that sleep together; the file is twice that. */
 static uint64_t queue_bytes(const struct settings *s)
@@ -594,10 +611,12 @@ static uint64_t queue_bytes(const struct settings *s)
 static void open_queue(struct house *h, const struct settings *s)
 {
 	uint64_t             map = 2 * queue_bytes(s);
-	struct queue_options o = { .loop = h->loop, .state_dir = s->state_dir,
-				   .bytes_max = queue_bytes(s),
-				   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map,
-				   .pending_bytes_max = s->limits.memory_class * PENDING_PER_CLASS_MB };
+	struct queue_options o = { .loop = h->loop,
+		                   .state_dir = s->state_dir,
+		                   .bytes_max = queue_bytes(s),
+		                   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map,
+		                   .pending_bytes_max = s->limits.memory_class *
+		                           PENDING_PER_CLASS_MB };
 	struct queue_fault   fault = { .text = "" };
 	enum err             e = ERR_UNSUPPORTED;
 
@@ -605,15 +624,17 @@ static void open_queue(struct house *h, const struct settings *s)
 		e = queue_open(&o, &h->queue, &fault);
 	if (e != ERR_OK)
 		log_say(LOG_ERROR, "serve.queue",
-			"deliveries are not kept while a homeserver is away: %s",
-			fault.text[0] != '\0' ? fault.text : "option state_dir is not set");
+		        "deliveries are not kept while a homeserver is away: %s",
+		        fault.text[0] != '\0' ? fault.text : "option state_dir is not set");
 	else if (fault.text[0] != '\0')
 		log_say(LOG_ERROR, "serve.queue", "%s", fault.text);
 }
 
 static enum err open_keys(struct house *h, const struct settings *s)
 {
-	struct key_fetcher_options fetcher = { .loop = h->loop, .resolver = h->resolver, .tls = h->tls_client };
+	struct key_fetcher_options fetcher = { .loop = h->loop,
+		                               .resolver = h->resolver,
+		                               .tls = h->tls_client };
 	struct keyring_options     keyring = {
 		    .loop = h->loop,
 		    .cache = h->cache,
@@ -645,7 +666,8 @@ static enum err open_roles(struct house *h, struct settings *s, struct house_fau
 	return e == ERR_OK ? doorways_want(h, s, fault) : e;
 }
 
-enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault, struct house **out)
+enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault,
+                    struct house **out)
 {
 	struct house *h = calloc(1, sizeof(*h));
 	enum err      e;
@@ -683,7 +705,7 @@ static void swap_dns(struct house *h, struct dns *fresh)
 }
 
 static void take_over(struct house *h, struct settings *s, struct tls_server *server,
-		      struct tls_client *client)
+                      struct tls_client *client)
 {
 	tls_server_drop(h->tls_server);
 	h->tls_server = server;

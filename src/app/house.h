@@ -23,7 +23,7 @@ struct house_fault {
 };
 
 enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault,
-		    struct house **out);
+                    struct house **out);
 enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault);
 
 /* Now and then: looks at what changes by itself (addresses of the interfaces). */
@@ -33,8 +33,8 @@ const struct settings *house_settings(const struct house *h);
 
 /* For the owner's commands; good until the next reload. */
 struct queue     *house_queue(const struct house *h); /* NULL: nothing is kept */
-struct reception *house_reception(const struct house               *h,
-				  const struct homeserver_settings *hs); /* NULL: it does not sleep */
+struct reception *house_reception(
+	const struct house *h, const struct homeserver_settings *hs); /* NULL: it does not sleep */
 
 void house_drain(struct house *h); /* no new connections or requests */
 bool house_is_empty(const struct house *h);

@@ -55,7 +55,8 @@ static uint64_t files_stamp(const struct settings *s)
 	uint64_t stamp = 14695981039346656037u;
 
 	for (size_t i = 0; i < s->domain_count; i++) {
-		stamp = stamp_of(s->domains[i].certificates, s->domains[i].certificate_count, stamp);
+		stamp = stamp_of(s->domains[i].certificates, s->domains[i].certificate_count,
+		                 stamp);
 		stamp = stamp_of(s->domains[i].keys, s->domains[i].key_count, stamp);
 	}
 	return stamp;
@@ -69,23 +70,26 @@ static void fit_descriptors(struct settings *s)
 	struct limit_settings *l = &s->limits;
 	struct rlimit          r;
 	rlim_t                 wanted = DESCRIPTORS_SPARE + 2 * (rlim_t)l->inbound_connections +
-			2 * (rlim_t)l->outbound_connections;
-	unsigned               each;
+		2 * (rlim_t)l->outbound_connections;
+	unsigned each;
 
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
 		return;
 	if (r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max < wanted ? r.rlim_max : wanted > r.rlim_cur ? wanted : r.rlim_cur;
+		r.rlim_cur = r.rlim_max < wanted ? r.rlim_max
+			: wanted > r.rlim_cur    ? wanted
+						 : r.rlim_cur;
 		(void)setrlimit(RLIMIT_NOFILE, &r);
 		(void)getrlimit(RLIMIT_NOFILE, &r);
 	}
 	if (r.rlim_cur >= wanted)
 		return;
-	each = (unsigned)(r.rlim_cur > DESCRIPTORS_SPARE + 16 ? (r.rlim_cur - DESCRIPTORS_SPARE) / 4 : 4);
+	each = (unsigned)(r.rlim_cur > DESCRIPTORS_SPARE + 16 ? (r.rlim_cur - DESCRIPTORS_SPARE) / 4
+	                                                      : 4);
 	log_say(LOG_WARN, "serve.descriptors",
-		"this process may open %llu files: connections are limited to %u in and %u out; "
-		"raise the limit (procd: limits nofile) or lower `config limits`",
-		(unsigned long long)r.rlim_cur, each, each);
+	        "this process may open %llu files: connections are limited to %u in and %u out; "
+	        "raise the limit (procd: limits nofile) or lower `config limits`",
+	        (unsigned long long)r.rlim_cur, each, each);
 	l->inbound_connections = each < l->inbound_connections ? each : l->inbound_connections;
 	l->outbound_connections = each < l->outbound_connections ? each : l->outbound_connections;
 }
@@ -135,7 +139,8 @@ static enum err reload_house(struct serve *sv, struct settings *s, struct house_
 	if (s->enabled)
 		return house_reload(sv->house, s, fault);
 	(void)snprintf(fault->text, sizeof(fault->text),
-		       "%s does not say enabled '1' (to stop doorstep, end the process)", sv->source.path);
+	               "%s does not say enabled '1' (to stop doorstep, end the process)",
+	               sv->source.path);
 	return ERR_CONFIG;
 }
 
@@ -150,13 +155,15 @@ static void on_reload(void *arg)
 		return;
 	if (load(sv, &s) != ERR_OK) {
 		count(COUNT_reloads_refused);
-		log_say(LOG_ERROR, "serve.reload", "the configuration is wrong; the running one stays");
+		log_say(LOG_ERROR, "serve.reload",
+		        "the configuration is wrong; the running one stays");
 		return;
 	}
 	stamp = files_stamp(s);
 	if (reload_house(sv, s, &fault) != ERR_OK) {
 		count(COUNT_reloads_refused);
-		log_say(LOG_ERROR, "serve.reload", "%s; the running configuration stays", fault.text);
+		log_say(LOG_ERROR, "serve.reload", "%s; the running configuration stays",
+		        fault.text);
 	} else {
 		count(COUNT_reloads);
 		sv->files_stamp = stamp;
@@ -214,8 +221,9 @@ static void announce(const struct serve *sv)
 {
 	const struct settings *s = house_settings(sv->house);
 
-	log_say(LOG_INFO, "serve.ready", "%zu domains, %zu listeners, %zu outbound; memory class %u",
-		s->domain_count, s->listen_count, s->outbound_count, s->limits.memory_class);
+	log_say(LOG_INFO, "serve.ready",
+	        "%zu domains, %zu listeners, %zu outbound; memory class %u", s->domain_count,
+	        s->listen_count, s->outbound_count, s->limits.memory_class);
 }
 
 static enum err run(struct serve *sv, struct settings *s)
@@ -264,7 +272,8 @@ enum err serve_run(const struct serve_options *o)
 		return e;
 	log_set_level((enum log_level)s->log_level);
 	if (!s->enabled) {
-		log_say(LOG_INFO, "serve.disabled", "%s says enabled '0': nothing to do", o->config);
+		log_say(LOG_INFO, "serve.disabled", "%s says enabled '0': nothing to do",
+		        o->config);
 		settings_drop(s);
 		return ERR_OK;
 	}

@@ -15,9 +15,9 @@
 
 struct buf {
 	char  *bytes;
-	size_t at, end;  /* waiting bytes are bytes[at..end) */
-	size_t size;     /* allocated */
-	size_t max;      /* never more than this many waiting bytes */
+	size_t at, end; /* waiting bytes are bytes[at..end) */
+	size_t size;    /* allocated */
+	size_t max;     /* never more than this many waiting bytes */
 };
 
 void buf_init(struct buf *b, size_t max);
@@ -30,7 +30,8 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline struct str buf_str(const struct buf *b)
 {
-	return b->bytes == NULL ? (struct str){ "", 0 } : str_span(b->bytes + b->at, b->end - b->at);
+	return b->bytes == NULL ? (struct str){ "", 0 }
+				: str_span(b->bytes + b->at, b->end - b->at);
 }
 
 static inline size_t buf_room(const struct buf *b)

@@ -11,10 +11,10 @@
 
 typedef uint64_t msec;
 
-#define MS_NEVER   UINT64_MAX
-#define SECOND_MS  1000u
-#define MINUTE_MS  60000u
-#define HOUR_MS    3600000u
-#define DAY_MS     86400000u
+#define MS_NEVER  UINT64_MAX
+#define SECOND_MS 1000u
+#define MINUTE_MS 60000u
+#define HOUR_MS   3600000u
+#define DAY_MS    86400000u
 
 #endif

@@ -52,7 +52,8 @@ static inline void write_char(struct writer *w, char c)
 
 void write_u64(struct writer *w, uint64_t v); /* shortest decimal */
 void write_hex(struct writer *w, uint64_t v); /* shortest lower-case hexadecimal */
-void write_json_string(struct writer *w, struct str s); /* quoted; control bytes and invalid UTF-8 escaped */
+void write_json_string(struct writer *w,
+                       struct str     s); /* quoted; control bytes and invalid UTF-8 escaped */
 
 static inline size_t writer_room(const struct writer *w)
 {

@@ -11,35 +11,35 @@
 #include <stdbool.h>
 
 /*      symbol            slug                  retry  status */
-#define ERR_TABLE(X)                                     \
-	X(ERR_OK, "ok", false, 200)                      \
-	X(ERR_NOMEM, "no-memory", true, 503)             \
-	X(ERR_SYNTAX, "bad-syntax", false, 400)          \
-	X(ERR_RANGE, "out-of-range", false, 400)         \
-	X(ERR_LIMIT, "limit", true, 503)                 \
-	X(ERR_TOO_LARGE, "too-large", false, 413)        \
-	X(ERR_UNSUPPORTED, "unsupported", false, 501)    \
-	X(ERR_DENIED, "denied", false, 403)              \
-	X(ERR_BLOCKED, "blocked", false, 403)            \
-	X(ERR_TIMEOUT, "timed-out", true, 504)           \
-	X(ERR_SLOW_PEER, "slow-peer", false, 408)        \
-	X(ERR_BAD_ANSWER, "bad-answer", true, 502)       \
-	X(ERR_CANCELLED, "cancelled", true, 503)         \
-	X(ERR_EOF, "ended", true, 502)                   \
-	X(ERR_TRUNCATED, "truncated", true, 502)         \
-	X(ERR_REFUSED, "refused", true, 502)             \
-	X(ERR_UNREACHABLE, "unreachable", true, 502)     \
-	X(ERR_RESET, "reset", true, 502)                 \
-	X(ERR_NO_RECORD, "no-record", false, 502)        \
-	X(ERR_DNS, "dns-failure", true, 502)             \
+#define ERR_TABLE(X)                                        \
+	X(ERR_OK, "ok", false, 200)                         \
+	X(ERR_NOMEM, "no-memory", true, 503)                \
+	X(ERR_SYNTAX, "bad-syntax", false, 400)             \
+	X(ERR_RANGE, "out-of-range", false, 400)            \
+	X(ERR_LIMIT, "limit", true, 503)                    \
+	X(ERR_TOO_LARGE, "too-large", false, 413)           \
+	X(ERR_UNSUPPORTED, "unsupported", false, 501)       \
+	X(ERR_DENIED, "denied", false, 403)                 \
+	X(ERR_BLOCKED, "blocked", false, 403)               \
+	X(ERR_TIMEOUT, "timed-out", true, 504)              \
+	X(ERR_SLOW_PEER, "slow-peer", false, 408)           \
+	X(ERR_BAD_ANSWER, "bad-answer", true, 502)          \
+	X(ERR_CANCELLED, "cancelled", true, 503)            \
+	X(ERR_EOF, "ended", true, 502)                      \
+	X(ERR_TRUNCATED, "truncated", true, 502)            \
+	X(ERR_REFUSED, "refused", true, 502)                \
+	X(ERR_UNREACHABLE, "unreachable", true, 502)        \
+	X(ERR_RESET, "reset", true, 502)                    \
+	X(ERR_NO_RECORD, "no-record", false, 502)           \
+	X(ERR_DNS, "dns-failure", true, 502)                \
 	X(ERR_SERVICE_ABSENT, "service-absent", false, 502) \
-	X(ERR_TLS, "tls-failure", true, 502)             \
-	X(ERR_CERTIFICATE, "bad-certificate", false, 502) \
-	X(ERR_SIGNATURE, "bad-signature", false, 401)    \
-	X(ERR_NOT_FOUND, "not-found", false, 404)        \
-	X(ERR_EXISTS, "exists", false, 409)              \
-	X(ERR_BUSY, "busy", true, 503)                   \
-	X(ERR_IO, "io-failure", true, 500)               \
+	X(ERR_TLS, "tls-failure", true, 502)                \
+	X(ERR_CERTIFICATE, "bad-certificate", false, 502)   \
+	X(ERR_SIGNATURE, "bad-signature", false, 401)       \
+	X(ERR_NOT_FOUND, "not-found", false, 404)           \
+	X(ERR_EXISTS, "exists", false, 409)                 \
+	X(ERR_BUSY, "busy", true, 503)                      \
+	X(ERR_IO, "io-failure", true, 500)                  \
 	X(ERR_CONFIG, "bad-configuration", false, 500)
 
 enum err {

@@ -33,11 +33,11 @@ static inline bool log_begin(enum log_level level, const char *event)
 	return level <= CONFIG_DOORSTEP_LOG_LEVEL && log_start(level, event);
 }
 
-bool log_str(const char *key, struct str value);  /* escaped, cut at 200 bytes */
+bool log_str(const char *key, struct str value);   /* escaped, cut at 200 bytes */
 bool log_text(const char *key, const char *value); /* ditto; NULL is written as - */
 bool log_num(const char *key, int64_t value);
-bool log_err(const char *key, enum err e);        /* its slug */
-bool log_end(void);                               /* one write(2) to standard error */
+bool log_err(const char *key, enum err e); /* its slug */
+bool log_end(void);                        /* one write(2) to standard error */
 
 /* A line of its own for the operator: "error event: sentence". */
 #if defined(__GNUC__)

@@ -18,7 +18,9 @@ struct str {
 };
 
 /* From a string literal (may contain NUL), usable in initialisers; from a C string. */
+/* clang-format off */
 #define STR(lit)  { (lit), sizeof(lit) - 1 }
+/* clang-format on */
 #define STRL(lit) ((struct str){ (lit), sizeof(lit) - 1 })
 
 static inline struct str str_of(const char *c)
@@ -53,11 +55,12 @@ static inline struct str str_head(struct str s, size_t n)
 	return (struct str){ s.ptr, n < s.len ? n : s.len };
 }
 
-bool str_ieq(struct str a, struct str b);       /* equal but for ASCII case */
+bool str_ieq(struct str a, struct str b); /* equal but for ASCII case */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_iends(struct str s, struct str suffix); /* ditto, ASCII case ignored */
-int  str_cmp(struct str a, struct str b);       /* unsigned bytes, shorter first: code-point order for UTF-8 */
+int  str_cmp(struct str a,
+             struct str b); /* unsigned bytes, shorter first: code-point order for UTF-8 */
 
 /* Position of the first c, or s.len. */
 size_t str_find(struct str s, char c);

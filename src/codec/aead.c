@@ -12,14 +12,15 @@ bool aead_is_available(void)
 }
 
 void aead_seal(const uint8_t *key, const uint8_t *nonce, const uint8_t *ad, size_t ad_len,
-	       const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag)
+               const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag)
 {
-	crypto_aead_aes256gcm_encrypt_detached(out, tag, NULL, in, len, ad, ad_len, NULL, nonce, key);
+	crypto_aead_aes256gcm_encrypt_detached(out, tag, NULL, in, len, ad, ad_len, NULL, nonce,
+	                                       key);
 }
 
 bool aead_open(const uint8_t *key, const uint8_t *nonce, const uint8_t *ad, size_t ad_len,
-	       const uint8_t *in, size_t len, uint8_t *out, const uint8_t *tag)
+               const uint8_t *in, size_t len, uint8_t *out, const uint8_t *tag)
 {
 	return crypto_aead_aes256gcm_decrypt_detached(out, NULL, in, len, tag, ad, ad_len, nonce,
-						      key) == 0;
+	                                              key) == 0;
 }

@@ -18,10 +18,10 @@ bool aead_is_available(void);
 
 /* out: as long as in, may be in itself. Only when aead_is_available(). */
 void aead_seal(const uint8_t *key, const uint8_t *nonce, const uint8_t *ad, size_t ad_len,
-	       const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag);
+               const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag);
 
 /* False: not authentic; out is then cleared. */
 bool aead_open(const uint8_t *key, const uint8_t *nonce, const uint8_t *ad, size_t ad_len,
-	       const uint8_t *in, size_t len, uint8_t *out, const uint8_t *tag);
+               const uint8_t *in, size_t len, uint8_t *out, const uint8_t *tag);
 
 #endif

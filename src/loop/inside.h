@@ -33,7 +33,7 @@ struct loop {
 
 void deadline_open(struct loop *l); /* timer, queue and heap of a new loop */
 void deadline_close(struct loop *l);
-void deadline_soon(struct loop *l); /* what the last turn has left in the queue */
+void deadline_soon(struct loop *l);    /* what the last turn has left in the queue */
 void deadline_release(struct loop *l); /* after the handles are gone */
 
 /* For a negative libuv status (which is -errno or UV_EOF). */

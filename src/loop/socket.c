@@ -198,7 +198,8 @@ static bool sock_quiet(const struct stream *stream)
 
 	if (uv_fileno(&s->uv.handle, &fd) != 0)
 		return false;
-	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+		(errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 static void tx_drop(struct sock *s)

@@ -81,7 +81,8 @@ static inline enum err stream_ended(const struct stream *s)
  */
 static inline bool stream_is_quiet(struct stream *s)
 {
-	return s->end == ERR_OK && s->ops->peek(s).len == 0 && (s->ops->quiet == NULL || s->ops->quiet(s));
+	return s->end == ERR_OK && s->ops->peek(s).len == 0 &&
+		(s->ops->quiet == NULL || s->ops->quiet(s));
 }
 
 /*

@@ -80,7 +80,7 @@ static struct str fetch_head(char *text, size_t size, const struct fetch_options
 }
 
 enum err fetch_start(struct fetch **slot, struct loop *l, struct http_pool *p,
-		     const struct fetch_options *o, fetch_done_fn *done, void *arg)
+                     const struct fetch_options *o, fetch_done_fn *done, void *arg)
 {
 	char                     text[2048];
 	struct http_call_options call = {

@@ -10,7 +10,8 @@
 enum {
 	CALL_OUT_MAX = 64 * 1024,
 	CALL_FLUSH_AT = 16 * 1024,
-	CALL_HELD_MAX = 64 * 1024,  /* of a request, to be sent again when a kept connection is dead */
+	CALL_HELD_MAX = 64 *
+		1024, /* of a request, to be sent again when a kept connection is dead */
 	CALL_ARENA_MAX = 24 * 1024, /* one answer's head */
 	INFORMATIONAL_MAX = 8,
 };
@@ -38,46 +39,46 @@ struct http_pool {
 };
 
 enum call_state {
-	CALL_DIALING,   /* the dial operation runs */
-	CALL_QUEUING,   /* connected, waits until it may begin a TLS handshake */
-	CALL_SECURING,  /* the TLS handshake runs */
-	CALL_TALKING,   /* the stream is ours: sending, reading */
-	CALL_FAILED,    /* c->failed says why; the owner has been or will be woken */
+	CALL_DIALING,  /* the dial operation runs */
+	CALL_QUEUING,  /* connected, waits until it may begin a TLS handshake */
+	CALL_SECURING, /* the TLS handshake runs */
+	CALL_TALKING,  /* the stream is ours: sending, reading */
+	CALL_FAILED,   /* c->failed says why; the owner has been or will be woken */
 };
 
 struct http_call {
-	struct http_pool     *pool;
-	enum call_state       state;
+	struct http_pool        *pool;
+	enum call_state          state;
 	struct http_call_options options; /* pointers inside are into own memory */
-	char                  tls_name[256];
-	struct arena          arena; /* the request head, then the answer's */
-	struct dial          *dial;
-	struct tls_handshake *handshake;
-	struct stream        *bare; /* CALL_QUEUING: connected, not yet secure */
-	struct limit_wait     turn; /* for the handshake */
-	struct kept          *kept; /* the connection, CALL_TALKING */
-	struct endpoint       reached;
-	msec                  connect_by; /* addresses, turn and handshakes together */
-	bool                  reused;
-	bool                  retried;
-	bool                  held_complete; /* held has all that was sent */
-	bool                  sent_end;
-	bool                  has_answer;
-	bool                  done;
-	unsigned              informational;
-	struct buf            out;  /* to be written at the next flush */
-	struct buf            held; /* all that was sent, while it may have to be sent again */
-	struct h1_head_parser *parser;
-	struct head           answer;
-	struct h1_body        body;
-	struct str            span;
-	enum err              failed;
-	char                  fault[96];
-	http_call_wake_fn    *wake;
-	void                 *arg;
-	struct deadline       deadline; /* the answer's head; progress */
-	struct soon           soon;
-	struct endpoint       to[]; /* the target's, as many as it had */
+	char                     tls_name[256];
+	struct arena             arena; /* the request head, then the answer's */
+	struct dial             *dial;
+	struct tls_handshake    *handshake;
+	struct stream           *bare; /* CALL_QUEUING: connected, not yet secure */
+	struct limit_wait        turn; /* for the handshake */
+	struct kept             *kept; /* the connection, CALL_TALKING */
+	struct endpoint          reached;
+	msec                     connect_by; /* addresses, turn and handshakes together */
+	bool                     reused;
+	bool                     retried;
+	bool                     held_complete; /* held has all that was sent */
+	bool                     sent_end;
+	bool                     has_answer;
+	bool                     done;
+	unsigned                 informational;
+	struct buf               out;  /* to be written at the next flush */
+	struct buf               held; /* all that was sent, while it may have to be sent again */
+	struct h1_head_parser   *parser;
+	struct head              answer;
+	struct h1_body           body;
+	struct str               span;
+	enum err                 failed;
+	char                     fault[96];
+	http_call_wake_fn       *wake;
+	void                    *arg;
+	struct deadline          deadline; /* the answer's head; progress */
+	struct soon              soon;
+	struct endpoint          to[]; /* the target's, as many as it had */
 };
 
 static void call_read(struct http_call *c);
@@ -132,8 +133,8 @@ static void on_kept_wake(void *arg)
 static bool key_same(const struct link_key *a, const struct link_key *b)
 {
 	return strcmp(a->tls_name, b->tls_name) == 0 &&
-	       strcmp(a->endpoint.path, b->endpoint.path) == 0 &&
-	       address_equal(&a->endpoint.address, &b->endpoint.address);
+		strcmp(a->endpoint.path, b->endpoint.path) == 0 &&
+		address_equal(&a->endpoint.address, &b->endpoint.address);
 }
 
 static size_t pool_count_target(const struct http_pool *p, const struct link_key *key)
@@ -147,7 +148,8 @@ static size_t pool_count_target(const struct http_pool *p, const struct link_key
 
 static void pool_put(struct http_pool *p, struct kept *k)
 {
-	if (p->options.idle_max == 0 || pool_count_target(p, &k->key) >= p->options.idle_per_target_max) {
+	if (p->options.idle_max == 0 ||
+	    pool_count_target(p, &k->key) >= p->options.idle_per_target_max) {
 		kept_free(k);
 		return;
 	}
@@ -200,7 +202,7 @@ void http_pool_free(struct http_pool *p)
 }
 
 static struct kept *kept_new(struct http_pool *p, struct stream *st, const struct endpoint *reached,
-			     const char *tls_name)
+                             const char *tls_name)
 {
 	struct kept *k = calloc(1, sizeof(*k));
 
@@ -267,7 +269,8 @@ static void call_fail(struct http_call *c, enum err e, const char *fault)
 
 static bool method_repeatable(enum http_method m)
 {
-	return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_PUT || m == HTTP_DELETE || m == HTTP_OPTIONS;
+	return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_PUT || m == HTTP_DELETE ||
+		m == HTTP_OPTIONS;
 }
 
 /* A kept connection died under us. True: another one is being opened. */
@@ -375,7 +378,8 @@ static bool call_try_next(struct http_call *c)
 {
 	size_t i = 0;
 
-	while (i < c->options.target.count && !address_equal(&c->to[i].address, &c->reached.address))
+	while (i < c->options.target.count &&
+	       !address_equal(&c->to[i].address, &c->reached.address))
 		i++;
 	if (i + 1 > c->options.target.count || c->options.target.count == 1)
 		return false;
@@ -412,17 +416,17 @@ static msec handshake_patience(const struct http_call *c)
 static void call_secure(struct http_call *c)
 {
 	struct stream *st = c->bare;
-	char          key[400];
-	struct writer w = writer_over(key, sizeof(key));
-	enum err      e;
+	char           key[400];
+	struct writer  w = writer_over(key, sizeof(key));
+	enum err       e;
 
 	write_text(&w, c->tls_name);
 	write_char(&w, '|');
 	address_write(&w, &c->reached.address);
 	c->state = CALL_SECURING;
 	e = tls_connect_start(&c->handshake, c->pool->loop, c->options.target.tls, st,
-			      str_of(c->tls_name), c->options.target.tls_name_is_address,
-			      writer_done(&w), handshake_patience(c), on_secured, c);
+	                      str_of(c->tls_name), c->options.target.tls_name_is_address,
+	                      writer_done(&w), handshake_patience(c), on_secured, c);
 	if (e == ERR_OK) {
 		c->bare = NULL;
 		return;
@@ -476,7 +480,7 @@ static void call_dial(struct http_call *c)
 
 	c->state = CALL_DIALING;
 	e = dial_start(&c->dial, c->pool->loop, c->to, c->options.target.count, connect_left(c),
-		       on_dialed, c);
+	               on_dialed, c);
 	if (e != ERR_OK)
 		call_fail(c, e, "no connection");
 }
@@ -495,7 +499,8 @@ static void on_call_deadline(void *arg)
 	if (c->state != CALL_TALKING)
 		call_fail(c, ERR_TIMEOUT, "no connection in time");
 	else
-		call_fail(c, ERR_TIMEOUT, c->has_answer ? "the answer stopped" : "no answer in time");
+		call_fail(c, ERR_TIMEOUT,
+		          c->has_answer ? "the answer stopped" : "no answer in time");
 }
 
 static bool call_take_kept(struct http_call *c)
@@ -537,7 +542,7 @@ static enum err call_init(struct http_call *c, const struct http_call_options *o
 }
 
 enum err http_call_open(struct http_pool *p, const struct http_call_options *o,
-			http_call_wake_fn *wake, void *arg, struct http_call **out)
+                        http_call_wake_fn *wake, void *arg, struct http_call **out)
 {
 	size_t            count_to = o->target.count;
 	struct http_call *c;
@@ -572,9 +577,9 @@ enum err http_call_open(struct http_pool *p, const struct http_call_options *o,
 static bool call_is_clean(const struct http_call *c)
 {
 	return c->state == CALL_TALKING && c->options.keep && c->has_answer && c->done &&
-	       c->sent_end && buf_len(&c->out) == 0 && c->answer.keep_alive &&
-	       c->answer.body != BODY_TO_CLOSE && stream_ended(c->kept->stream) == ERR_OK &&
-	       stream_peek(c->kept->stream).len == 0;
+		c->sent_end && buf_len(&c->out) == 0 && c->answer.keep_alive &&
+		c->answer.body != BODY_TO_CLOSE && stream_ended(c->kept->stream) == ERR_OK &&
+		stream_peek(c->kept->stream).len == 0;
 }
 
 void http_call_close(struct http_call *c)
@@ -645,7 +650,7 @@ static void answer_begin(struct http_call *c)
 	buf_fini(&c->held);
 	c->held_complete = false;
 	c->done = c->answer.body == BODY_NONE ||
-		  (c->answer.body == BODY_LENGTH && c->answer.content_length == 0);
+		(c->answer.body == BODY_LENGTH && c->answer.content_length == 0);
 	if (!c->done)
 		h1_body_init(&c->body, &c->answer);
 	deadline_in(&c->deadline, c->options.response_head_ms);
@@ -682,7 +687,8 @@ static bool call_read_head(struct http_call *c)
 	if (e == ERR_OK)
 		e = answer_view(c, bytes);
 	if (e != ERR_OK) {
-		call_fail(c, e == ERR_SYNTAX ? ERR_BAD_ANSWER : e, e == ERR_NOMEM ? "no memory for the answer" : c->parser->fault.slug);
+		call_fail(c, e == ERR_SYNTAX ? ERR_BAD_ANSWER : e,
+		          e == ERR_NOMEM ? "no memory for the answer" : c->parser->fault.slug);
 		return false;
 	}
 	stream_consume(c->kept->stream, c->parser->length);

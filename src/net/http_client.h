@@ -22,8 +22,8 @@
 struct http_pool;
 
 struct http_pool_options {
-	struct h1_limits limits;     /* of response heads */
-	size_t           idle_max;   /* kept at most; the oldest goes */
+	struct h1_limits limits;   /* of response heads */
+	size_t           idle_max; /* kept at most; the oldest goes */
 	size_t           idle_per_target_max;
 	msec             idle_ms;
 	struct limit    *handshakes; /* TLS handshakes at once; NULL: no ceiling */
@@ -46,11 +46,11 @@ struct http_target {
 struct http_call_options {
 	struct http_target target; /* copied */
 	enum http_method   method;
-	struct str         head;   /* the finished request head; copied */
-	bool               has_body; /* http_call_send() will follow, ended by http_call_send_end() */
-	msec               response_head_ms; /* after the request is sent, or idle while it is */
-	bool               keep;     /* may the connection be kept afterwards */
-	bool               self_delimiting; /* the body shows whether it is whole: without a length it may
+	struct str         head; /* the finished request head; copied */
+	bool has_body;           /* http_call_send() will follow, ended by http_call_send_end() */
+	msec response_head_ms;   /* after the request is sent, or idle while it is */
+	bool keep;               /* may the connection be kept afterwards */
+	bool self_delimiting;    /* the body shows whether it is whole: without a length it may
 	                                     * end without close_notify, as simple servers do it */
 };
 
@@ -59,7 +59,7 @@ typedef void http_call_wake_fn(void *arg); /* from the loop only, never from ins
 
 /* ERR_NOMEM. The options and what they point to are not needed after the call. */
 enum err http_call_open(struct http_pool *p, const struct http_call_options *o,
-			http_call_wake_fn *wake, void *arg, struct http_call **out);
+                        http_call_wake_fn *wake, void *arg, struct http_call **out);
 void     http_call_close(struct http_call *c); /* at any time; NULL is fine */
 
 /* ERR_OK, or why it is over. ERR_BAD_ANSWER: it could not be understood (http_call_fault). */

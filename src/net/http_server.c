@@ -8,10 +8,10 @@
 enum {
 	CONN_OUT_MAX = 64 * 1024, /* head and body put together before one stream_write() */
 	CONN_FLUSH_AT = 16 * 1024,
-	CONN_BURST = 32,          /* requests answered in one turn before others get theirs */
+	CONN_BURST = 32, /* requests answered in one turn before others get theirs */
 	LINGER_MS = 2000,
 	LINGER_BYTES = 64 * 1024,
-	HALF_CLOSE_MS = 2000,     /* a peer that ended its side may still want the answer */
+	HALF_CLOSE_MS = 2000, /* a peer that ended its side may still want the answer */
 };
 
 enum conn_state {
@@ -29,8 +29,8 @@ struct http_request {
 	struct h1_head_parser parser;
 	struct h1_body        body;
 	uint64_t              body_max;
-	struct buf            restored;  /* given back by the handler, comes before the span */
-	struct str            span;      /* decoded bytes at the front of the stream, not yet consumed */
+	struct buf            restored; /* given back by the handler, comes before the span */
+	struct str            span; /* decoded bytes at the front of the stream, not yet consumed */
 	enum err              broken;
 	bool                  body_done;
 	bool                  want_body; /* the handler asked for body bytes and there were none */
@@ -44,19 +44,19 @@ struct http_request {
 };
 
 struct http_conn {
-	struct http_server  *server;
-	struct link          link;      /* on server->conns */
-	struct link          idle_link; /* on server->idle while CONN_IDLE */
-	enum conn_state      state;
-	bool                 in_pump;
-	bool                 close_after; /* no further request on this connection */
-	bool                 cut;         /* close without farewell */
-	unsigned             served;
-	size_t               lingered;
-	size_t               linger_unsent; /* of the answer, when the deadline was set */
-	struct stream       *stream;
-	struct address       peer;
-	void                *context;
+	struct http_server *server;
+	struct link         link;      /* on server->conns */
+	struct link         idle_link; /* on server->idle while CONN_IDLE */
+	enum conn_state     state;
+	bool                in_pump;
+	bool                close_after; /* no further request on this connection */
+	bool                cut;         /* close without farewell */
+	unsigned            served;
+	size_t              lingered;
+	size_t              linger_unsent; /* of the answer, when the deadline was set */
+	struct stream      *stream;
+	struct address      peer;
+	void               *context;
 	void (*drop_context)(void *context);
 	struct http_request *request; /* CONN_HEAD, CONN_REQUEST */
 	struct buf           out;
@@ -68,7 +68,7 @@ struct http_server {
 	struct loop               *loop;
 	struct http_server_options options;
 	struct http_handler        handler;
-	http_wake_fn              *idle_fn; /* may be NULL */
+	http_wake_fn              *idle_fn;     /* may be NULL */
 	struct link                conns, idle; /* idle: longest first */
 	size_t                     count;
 	bool                       draining;
@@ -128,7 +128,7 @@ static void conn_flush(struct http_conn *c)
 }
 
 enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer,
-			  void *context, void (*drop_context)(void *context))
+                          void *context, void (*drop_context)(void *context))
 {
 	struct http_conn *c = calloc(1, sizeof(*c));
 
@@ -294,8 +294,9 @@ static void conn_dispatch(struct http_conn *c)
 	if (r->head.body == BODY_LENGTH && r->head.content_length == 0)
 		r->body_done = true;
 	r->continued = !r->head.expect_continue || r->body_done;
-	c->close_after = !r->head.keep_alive || s->draining || c->served >= s->options.requests_max ||
-			 r->head.method == HTTP_CONNECT; /* what follows was meant for a tunnel */
+	c->close_after = !r->head.keep_alive || s->draining ||
+		c->served >= s->options.requests_max ||
+		r->head.method == HTTP_CONNECT; /* what follows was meant for a tunnel */
 	conn_set_state(c, CONN_REQUEST);
 	deadline_clear(&c->deadline);
 	request_note_end(r);
@@ -451,7 +452,8 @@ static void on_deadline(void *arg)
 		conn_refuse(c, 408, "head-timed-out");
 		break;
 	case CONN_REQUEST:
-		request_break(c->request, stream_ended(c->stream) == ERR_EOF ? ERR_EOF : ERR_SLOW_PEER);
+		request_break(c->request,
+		              stream_ended(c->stream) == ERR_EOF ? ERR_EOF : ERR_SLOW_PEER);
 		break;
 	case CONN_CLOSED:
 		break;
@@ -562,7 +564,8 @@ struct str http_request_peek(struct http_request *r)
 		return none;
 	if (r->span.len > 0) {
 		request_stop_waiting(r);
-		r->span.ptr = stream_peek(r->conn->stream).ptr; /* it may have moved its bytes since */
+		r->span.ptr =
+			stream_peek(r->conn->stream).ptr; /* it may have moved its bytes since */
 		return r->span;
 	}
 	if (h1_body_done(&r->body))
@@ -650,7 +653,7 @@ static void write_framing(struct http_request *r, struct writer *w, const struct
 }
 
 static void write_head(struct http_request *r, struct writer *w, const struct head *h,
-		       struct str extra)
+                       struct str extra)
 {
 	h1_write_status_line(w, h->status, h->reason);
 	for (size_t i = 0; i < h->field_count; i++) {
@@ -790,7 +793,7 @@ void http_respond_abort(struct http_request *r)
 }
 
 void http_respond_with(struct http_request *r, int status, const char *content_type,
-		       struct str extra, struct str body)
+                       struct str extra, struct str body)
 {
 	struct field type = { FIELD_CONTENT_TYPE, STRL("Content-Type"), str_of(content_type) };
 	struct head  h = {
@@ -827,7 +830,7 @@ struct stream *http_respond_tunnel(struct http_request *r)
 /* ---- the server ---- */
 
 struct http_server *http_server_new(struct loop *l, const struct http_server_options *o,
-				    const struct http_handler *h)
+                                    const struct http_handler *h)
 {
 	struct http_server *s = calloc(1, sizeof(*s));
 

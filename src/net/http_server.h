@@ -45,14 +45,14 @@ struct http_handler {
 
 /* Options are copied; NULL: memory. */
 struct http_server *http_server_new(struct loop *l, const struct http_server_options *o,
-				    const struct http_handler *h);
+                                    const struct http_handler *h);
 void http_server_set_options(struct http_server *s, const struct http_server_options *o);
 
 /* Begins to serve the stream, which is the server's from now on (closed when memory is gone).
    context: handed back by http_request_context(), for the caller's use; owned by the caller. */
 enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer,
-			  void *context, void (*drop_context)(void *context));
-size_t http_server_connections(const struct http_server *s);
+                          void *context, void (*drop_context)(void *context));
+size_t   http_server_connections(const struct http_server *s);
 
 /* Connections whose peer is in the same /32 (IPv4) or /64 (IPv6). */
 size_t http_server_connections_of(const struct http_server *s, const struct address *peer);
@@ -65,7 +65,8 @@ void http_server_on_idle(struct http_server *s, void (*idle)(void *arg));
 
 /* No further requests: idle connections close now, busy ones after their answer. */
 void http_server_drain(struct http_server *s);
-void http_server_free(struct http_server *s); /* cuts what is left; handlers see it as broken first */
+void http_server_free(
+	struct http_server *s); /* cuts what is left; handlers see it as broken first */
 
 /* ---- requests ---- */
 
@@ -103,13 +104,14 @@ void   http_respond_head(struct http_request *r, const struct head *h, struct st
 bool   http_respond_begun(const struct http_request *r);
 size_t http_respond_room(const struct http_request *r);
 void   http_respond_body(struct http_request *r, struct str bytes); /* at most room bytes */
-void   http_respond_flush(struct http_request *r); /* at the end of each pump: sends what was put together */
-void   http_respond_end(struct http_request *r);   /* complete; flushes; r is gone */
-void   http_respond_abort(struct http_request *r); /* cut short, visibly so; r is gone */
+void   http_respond_flush(
+	  struct http_request *r); /* at the end of each pump: sends what was put together */
+void http_respond_end(struct http_request *r);   /* complete; flushes; r is gone */
+void http_respond_abort(struct http_request *r); /* cut short, visibly so; r is gone */
 
 /* A whole answer: head, body, end; r is gone. The connection closes if the request body was not read. */
 void http_respond_with(struct http_request *r, int status, const char *content_type,
-		       struct str extra, struct str body);
+                       struct str extra, struct str body);
 
 /* Answers "200" to CONNECT and hands the bare stream over, unread bytes included; r is gone. */
 struct stream *http_respond_tunnel(struct http_request *r);

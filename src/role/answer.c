@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 
-#define CORS_FIELDS                                                                  \
-	"Access-Control-Allow-Origin: *\r\n"                                         \
-	"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n"    \
+#define CORS_FIELDS                                                               \
+	"Access-Control-Allow-Origin: *\r\n"                                      \
+	"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n" \
 	"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization\r\n"
 
 static struct str error_fields(int status, bool cors)
@@ -18,7 +18,7 @@ static struct str error_fields(int status, bool cors)
 }
 
 void answer_error(struct http_request *r, int status, const char *errcode, const char *text,
-		  bool cors)
+                  bool cors)
 {
 	char          json[256];
 	struct writer w = writer_over(json, sizeof(json));
@@ -29,7 +29,8 @@ void answer_error(struct http_request *r, int status, const char *errcode, const
 	write_json_string(&w, str_of(text));
 	write_text(&w, "}");
 	check(!w.failed);
-	http_respond_with(r, status, "application/json", error_fields(status, cors), writer_done(&w));
+	http_respond_with(r, status, "application/json", error_fields(status, cors),
+	                  writer_done(&w));
 }
 
 int answer_failure(struct http_request *r, enum err e, const char *whom, bool cors)
@@ -43,8 +44,9 @@ int answer_failure(struct http_request *r, enum err e, const char *whom, bool co
 		return 413;
 	}
 	if (status == 400 || status == 408)
-		errcode = "M_NOT_JSON", snprintf(text, sizeof(text), "the request body is %s",
-						 status == 400 ? "malformed" : "too slow");
+		errcode = "M_NOT_JSON",
+		snprintf(text, sizeof(text), "the request body is %s",
+		         status == 400 ? "malformed" : "too slow");
 	else if (e == ERR_TIMEOUT)
 		snprintf(text, sizeof(text), "the %s did not answer in time", whom);
 	else
@@ -58,13 +60,14 @@ int answer_failure(struct http_request *r, enum err e, const char *whom, bool co
 
 void answer_preflight(struct http_request *r)
 {
-	http_respond_with(r, 204, "", STRL(CORS_FIELDS "Access-Control-Max-Age: 86400\r\n"), STRL(""));
+	http_respond_with(r, 204, "", STRL(CORS_FIELDS "Access-Control-Max-Age: 86400\r\n"),
+	                  STRL(""));
 }
 
 void answer_document(struct http_request *r, struct str json)
 {
 	http_respond_with(r, 200, "application/json",
-			  STRL(CORS_FIELDS "Cache-Control: public, max-age=86400\r\n"), json);
+	                  STRL(CORS_FIELDS "Cache-Control: public, max-age=86400\r\n"), json);
 }
 
 const char *answer_peer_text(const struct address *peer, char out[ADDRESS_TEXT_SIZE])

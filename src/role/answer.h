@@ -12,7 +12,7 @@
 
 /* {"errcode":...,"error":...}; the request is gone afterwards, as with all of these. */
 void answer_error(struct http_request *r, int status, const char *errcode, const char *text,
-		  bool cors);
+                  bool cors);
 
 /* The answer to a failure between us and `whom` ("homeserver", "server"), from the error table; its status. */
 int answer_failure(struct http_request *r, enum err e, const char *whom, bool cors);

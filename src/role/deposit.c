@@ -8,22 +8,22 @@
 #include "fed/transaction.h"
 
 struct deposit {
-	struct deposit        **slot;
-	struct loop            *loop;
-	struct http_request    *request;
-	struct deposit_options  o;
-	struct verifier_check  *check;
-	struct queue_put       *put;
-	struct buf              body;
-	size_t                  counted; /* of it, in copies */
-	struct transaction      seen;
-	bool                    has_key; /* the first step is done: the body may be read */
-	bool                    checking;
-	enum deposit_result     result; /* found out inside a call; told by soon */
-	enum err                err;
-	struct soon             soon;
-	deposit_done_fn        *done;
-	void                   *arg;
+	struct deposit       **slot;
+	struct loop           *loop;
+	struct http_request   *request;
+	struct deposit_options o;
+	struct verifier_check *check;
+	struct queue_put      *put;
+	struct buf             body;
+	size_t                 counted; /* of it, in copies */
+	struct transaction     seen;
+	bool                   has_key; /* the first step is done: the body may be read */
+	bool                   checking;
+	enum deposit_result    result; /* found out inside a call; told by soon */
+	enum err               err;
+	struct soon            soon;
+	deposit_done_fn       *done;
+	void                  *arg;
 };
 
 static void deposit_free(struct deposit *d)
@@ -85,7 +85,7 @@ static struct str transaction_id(struct arena *arena, struct str target)
 static bool is_xmatrix(const struct field *f)
 {
 	return f->id == FIELD_AUTHORIZATION && f->value.len > 8 &&
-	       str_ieq(str_head(f->value, 8), STRL("X-Matrix"));
+		str_ieq(str_head(f->value, 8), STRL("X-Matrix"));
 }
 
 static struct str authorization_lines(struct arena *arena, const struct head *h)
@@ -125,8 +125,8 @@ static enum err deposit_put(struct deposit *d, struct str origin, struct buf *bo
 	};
 
 	signing_sha256(item.body, item.body_hash);
-	return queue_put_start(&d->put, d->o.queue, &item, keyring_is_vouched(d->o.keyring, origin), on_put,
-			       d);
+	return queue_put_start(&d->put, d->o.queue, &item, keyring_is_vouched(d->o.keyring, origin),
+	                       on_put, d);
 }
 
 /* ---- the steps ---- */
@@ -231,13 +231,13 @@ static void on_ready(void *arg, enum err e, struct str origin)
 }
 
 enum err deposit_start(struct deposit **slot, struct loop *l, struct http_request *r,
-		       const struct deposit_options *o, deposit_done_fn *done, void *arg)
+                       const struct deposit_options *o, deposit_done_fn *done, void *arg)
 {
 	const struct head      *h = http_request_head(r);
 	struct verifier_request request = { h, h->method_text, h->path, o->server_name,
-					    http_request_peer(r) };
-	struct deposit *d = calloc(1, sizeof(*d));
-	enum err        e;
+		                            http_request_peer(r) };
+	struct deposit         *d = calloc(1, sizeof(*d));
+	enum err                e;
 
 	if (d == NULL)
 		return ERR_NOMEM;

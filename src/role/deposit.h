@@ -22,13 +22,13 @@ enum deposit_result {
 };
 
 struct deposit_options {
-	struct queue        *queue;
-	struct verifier     *verifier;
-	struct keyring      *keyring;
-	struct str           server_name; /* ours; borrowed until the end */
-	const struct str    *copy;        /* of the body so far, NULL: nothing was read */
-	size_t               body_max;    /* of what may be kept */
-	struct copies       *copies;      /* where its bytes are counted */
+	struct queue     *queue;
+	struct verifier  *verifier;
+	struct keyring   *keyring;
+	struct str        server_name; /* ours; borrowed until the end */
+	const struct str *copy;        /* of the body so far, NULL: nothing was read */
+	size_t            body_max;    /* of what may be kept */
+	struct copies    *copies;      /* where its bytes are counted */
 };
 
 /*
@@ -45,7 +45,7 @@ typedef void deposit_done_fn(void *arg, enum deposit_result r, enum err err, uns
 struct deposit;
 
 enum err deposit_start(struct deposit **slot, struct loop *l, struct http_request *r,
-		       const struct deposit_options *o, deposit_done_fn *done, void *arg);
+                       const struct deposit_options *o, deposit_done_fn *done, void *arg);
 void     deposit_cancel(struct deposit **slot);
 
 /* The answer to a refusal. */

@@ -9,7 +9,7 @@ enum {
 	PAUSE_MIN_MS = 1000,
 	PAUSE_MAX_MS = 5 * 60 * 1000,
 	PARK_TRIES = 10,
-	PARK_AFTER_MS = 60 * 60 * 1000,          /* trouble with one item */
+	PARK_AFTER_MS = 60 * 60 * 1000,            /* trouble with one item */
 	PARK_UNAUTHORIZED_MS = 6 * 60 * 60 * 1000, /* its origin's keys may come back */
 	PAUSE_KEPT_MS = 8000, /* shorter ones end when the homeserver is back */
 	LANES_LOOKED_AT = 256,
@@ -43,13 +43,13 @@ struct delivery {
 };
 
 struct drain {
-	struct drain_options o;
-	bool                 open;
-	struct link          deliveries, rests;
-	unsigned             running;
-	struct deadline      again; /* pace, and the end of rests */
-	struct soon          look;
-	msec                 paced_until; /* no delivery starts before */
+	struct drain_options   o;
+	bool                   open;
+	struct link            deliveries, rests;
+	unsigned               running;
+	struct deadline        again; /* pace, and the end of rests */
+	struct soon            look;
+	msec                   paced_until;            /* no delivery starts before */
 	struct queue_lane_info lanes[LANES_LOOKED_AT]; /* of drain_go() */
 };
 
@@ -68,8 +68,9 @@ enum queue_verdict drain_verdict(int status, uint32_t tries, msec tried_ms, cons
 	}
 	if (status == 0 || status == 408 || status == 429 || status >= 500) {
 		*reason = "the homeserver failed on it again and again";
-		return status >= 500 && tries + 1 >= PARK_TRIES && tried_ms >= PARK_AFTER_MS ?
-			       QUEUE_PARK : QUEUE_RETRY;
+		return status >= 500 && tries + 1 >= PARK_TRIES && tried_ms >= PARK_AFTER_MS
+			? QUEUE_PARK
+			: QUEUE_RETRY;
 	}
 	*reason = "the homeserver refused it";
 	return QUEUE_PARK;
@@ -141,7 +142,8 @@ static void delivery_free(struct delivery *v)
 	free(v);
 }
 
-static void delivery_log(const struct delivery *v, const char *event, int status, const char *reason)
+static void delivery_log(const struct delivery *v, const char *event, int status,
+                         const char *reason)
 {
 	if (!log_begin(LOG_INFO, event))
 		return;
@@ -178,11 +180,12 @@ static void on_settled(void *arg, enum err e)
 		delivery_over(v);
 		return;
 	}
-	log_say(LOG_ERROR, "drain.store", "item %llu could not be settled (%s); it is delivered again",
-		(unsigned long long)v->sequence, err_slug(e));
+	log_say(LOG_ERROR, "drain.store",
+	        "item %llu could not be settled (%s); it is delivered again",
+	        (unsigned long long)v->sequence, err_slug(e));
 	rest_begin(v->drain, v);
 	if (queue_settle_start(&v->settle, v->drain->o.queue, v->sequence, QUEUE_RETRY, STRL(""),
-			       on_given_back, v) != ERR_OK)
+	                       on_given_back, v) != ERR_OK)
 		delivery_over(v);
 }
 
@@ -200,13 +203,16 @@ static void delivery_settle(struct delivery *v, int status)
 		rest_begin(d, v);
 	else if (r != NULL)
 		rest_end(r);
-	count(verdict == QUEUE_DELIVERED ? COUNT_queue_delivered :
-	      verdict == QUEUE_PARK	 ? COUNT_queue_parked : COUNT_queue_retried);
-	delivery_log(v, verdict == QUEUE_DELIVERED ? "drain.delivered" :
-			verdict == QUEUE_PARK	   ? "drain.parked" : "drain.retry", status,
-		     verdict == QUEUE_DELIVERED ? "" : reason);
-	if (queue_settle_start(&v->settle, d->o.queue, v->sequence, verdict, str_of(reason), on_settled,
-			       v) != ERR_OK)
+	count(verdict == QUEUE_DELIVERED      ? COUNT_queue_delivered
+	              : verdict == QUEUE_PARK ? COUNT_queue_parked
+	                                      : COUNT_queue_retried);
+	delivery_log(v,
+	             verdict == QUEUE_DELIVERED      ? "drain.delivered"
+	                     : verdict == QUEUE_PARK ? "drain.parked"
+	                                             : "drain.retry",
+	             status, verdict == QUEUE_DELIVERED ? "" : reason);
+	if (queue_settle_start(&v->settle, d->o.queue, v->sequence, verdict, str_of(reason),
+	                       on_settled, v) != ERR_OK)
 		delivery_over(v);
 }
 
@@ -252,7 +258,8 @@ static void on_call(void *arg)
 	if (http_call_answer(v->call) == NULL && http_call_connected(v->call))
 		delivery_send_body(v);
 	h = http_call_answer(v->call);
-	while ((span = http_call_peek(v->call)).len > 0) /* what is said of single events is nobody's business here */
+	while ((span = http_call_peek(v->call)).len >
+	       0) /* what is said of single events is nobody's business here */
 		http_call_consume(v->call, span.len);
 	if (h != NULL && http_call_done(v->call)) {
 		if (!is_gateway_trouble(h->status))
@@ -308,7 +315,8 @@ static enum err delivery_open_call(struct delivery *v, const struct http_target 
 	if (room != NULL)
 		call.head = write_head(room, HEAD_MAX, v->item);
 	if (call.head.ptr != NULL)
-		e = http_call_open(upstream_pool(v->drain->o.upstream), &call, on_call, v, &v->call);
+		e = http_call_open(upstream_pool(v->drain->o.upstream), &call, on_call, v,
+		                   &v->call);
 	free(room);
 	if (e == ERR_OK)
 		delivery_send_body(v);
@@ -347,7 +355,8 @@ static void on_read(void *arg, enum err e, const struct queue_info *info, struct
 	if (e != ERR_OK) {
 		if (e != ERR_NOT_FOUND) {
 			rest_begin(v->drain, v);
-			log_say(LOG_ERROR, "drain.store", "the queue cannot be read: %s", err_slug(e));
+			log_say(LOG_ERROR, "drain.store", "the queue cannot be read: %s",
+			        err_slug(e));
 		}
 		delivery_over(v);
 		return;
@@ -355,8 +364,9 @@ static void on_read(void *arg, enum err e, const struct queue_info *info, struct
 	v->item = item;
 	v->sequence = info->sequence;
 	v->tries = info->tries;
-	v->tried_ms = info->first_try_unix_ms != 0 && info->first_try_unix_ms < now ?
-			      now - info->first_try_unix_ms : 0;
+	v->tried_ms = info->first_try_unix_ms != 0 && info->first_try_unix_ms < now
+		? now - info->first_try_unix_ms
+		: 0;
 	delivery_start_call(v);
 }
 
@@ -375,7 +385,8 @@ static enum err delivery_start(struct drain *d, const struct queue_lane_info *la
 	d->running++;
 	(void)str_copy(lane->server_name, v->server_name, sizeof(v->server_name));
 	(void)str_copy(lane->origin, v->origin, sizeof(v->origin));
-	e = queue_read_start(&v->read, d->o.queue, str_of(v->server_name), str_of(v->origin), on_read, v);
+	e = queue_read_start(&v->read, d->o.queue, str_of(v->server_name), str_of(v->origin),
+	                     on_read, v);
 	if (e != ERR_OK)
 		delivery_free(v);
 	return e;

@@ -19,10 +19,10 @@ struct drain;
 struct drain_options {
 	struct loop        *loop;
 	struct queue       *queue;
-	struct upstream    *upstream; /* kept */
-	const struct lanes *lanes;    /* live ones are left alone */
-	unsigned            parallel; /* lanes at once */
-	msec                pace_ms;  /* between two deliveries */
+	struct upstream    *upstream;  /* kept */
+	const struct lanes *lanes;     /* live ones are left alone */
+	unsigned            parallel;  /* lanes at once */
+	msec                pace_ms;   /* between two deliveries */
 	msec                answer_ms; /* patience with one */
 	/* Is this server name one of the homeserver's? */
 	bool (*serves)(void *arg, struct str server_name);
@@ -38,7 +38,7 @@ void     drain_free(struct drain *d); /* what is in hand waits again */
 
 /* May deliveries run? Closed at first. */
 void drain_open(struct drain *d);
-void drain_close(struct drain *d); /* those under way end */
+void drain_close(struct drain *d);   /* those under way end */
 void drain_abandon(struct drain *d); /* the homeserver is gone: those under way are for later */
 
 /* Something was put, or a live lane became free. */

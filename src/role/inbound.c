@@ -11,15 +11,15 @@ enum { REQUEST_ARENA_MAX = 48 * 1024 };
 
 struct inbound {
 	struct passage_ground ground;
-	struct tls_server   *tls;
-	struct http_server  *server;
-	struct limit         handshakes;
-	struct link          visitors;
-	size_t               visitor_count;
-	inbound_full_fn     *full;
-	void                *full_arg;
-	bool                 is_full;
-	struct soon          make_room;
+	struct tls_server    *tls;
+	struct http_server   *server;
+	struct limit          handshakes;
+	struct link           visitors;
+	size_t                visitor_count;
+	inbound_full_fn      *full;
+	void                 *full_arg;
+	bool                  is_full;
+	struct soon           make_room;
 };
 
 /* A connection between accept and the end of its handshake. */
@@ -119,7 +119,7 @@ static void on_turn(void *arg)
 
 	if (in->tls != NULL)
 		e = tls_accept_start(&v->handshake, in->ground.loop, in->tls, v->stream,
-				     in->ground.settings->limits.handshake_ms, on_handshake, v);
+		                     in->ground.settings->limits.handshake_ms, on_handshake, v);
 	if (e == ERR_OK) {
 		v->stream = NULL; /* the handshake has it */
 		return;
@@ -142,7 +142,7 @@ static void on_visitor_wake(void *arg)
 static bool is_counted_peer(const struct address *peer)
 {
 	return (peer->family == ADDRESS_V4 || peer->family == ADDRESS_V6) &&
-	       address_check_ip(NULL, peer, NULL) == ERR_OK;
+		address_check_ip(NULL, peer, NULL) == ERR_OK;
 }
 
 static size_t inbound_count_of(const struct inbound *in, const struct address *peer)
@@ -269,8 +269,10 @@ enum err inbound_new(const struct inbound_options *o, struct inbound **out)
 	in->ground.reception = o->reception;
 	in->ground.arg = o->arg;
 	list_init(&in->visitors);
-	limit_init(&in->handshakes, GAUGE_inbound_handshakes_open, in->ground.settings->limits.handshakes);
-	metrics.gauges[GAUGE_inbound_connections_open].limit = in->ground.settings->limits.inbound_connections;
+	limit_init(&in->handshakes, GAUGE_inbound_handshakes_open,
+	           in->ground.settings->limits.handshakes);
+	metrics.gauges[GAUGE_inbound_connections_open].limit =
+		in->ground.settings->limits.inbound_connections;
 	*out = in;
 	return ERR_OK;
 }

@@ -18,12 +18,12 @@
 struct inbound;
 
 struct inbound_options {
-	struct loop         *loop;
-	struct settings     *settings; /* kept */
-	struct tls_server   *tls;      /* kept; NULL when nothing listens */
-	inbound_upstream_fn *upstream;
+	struct loop          *loop;
+	struct settings      *settings; /* kept */
+	struct tls_server    *tls;      /* kept; NULL when nothing listens */
+	inbound_upstream_fn  *upstream;
 	inbound_reception_fn *reception; /* may be NULL: none has one */
-	void                *arg;
+	void                 *arg;
 };
 
 enum err inbound_new(const struct inbound_options *o, struct inbound **out);
@@ -33,7 +33,7 @@ void inbound_accept(void *inbound, struct stream *s, const struct address *peer)
 
 /* Called with true when the ceiling is reached and accepting should pause, false when it may resume. */
 typedef void inbound_full_fn(void *arg, bool full);
-void inbound_on_full(struct inbound *in, inbound_full_fn *fn, void *arg);
+void         inbound_on_full(struct inbound *in, inbound_full_fn *fn, void *arg);
 
 /* Takes over a new configuration; what is under way ends under the old one. */
 void inbound_reload(struct inbound *in, struct settings *s, struct tls_server *tls);

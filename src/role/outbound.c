@@ -38,28 +38,28 @@ enum crossing_state {
 
 /* One request under way. */
 struct crossing {
-	struct outbound      *ob;
-	struct settings      *settings;
-	enum crossing_state   state;
-	struct http_request  *request;
-	struct str            name; /* server name asked for; in the request's arena */
-	struct lookup        *lookup;
-	struct resolution     found;
-	struct servers_place  place;    /* for a connection to the other server */
-	struct limit_wait     turn;     /* ditto, to a homeserver of this doorstep */
-	bool                  has_turn;
-	struct dial          *dial;
-	struct relay         *relay;
-	struct upstream      *upstream;
-	struct upstream_wait  wait;
-	msec                  began_at;
-	char                  method[16], to[264], path[208]; /* for the log; cut to fit */
+	struct outbound     *ob;
+	struct settings     *settings;
+	enum crossing_state  state;
+	struct http_request *request;
+	struct str           name; /* server name asked for; in the request's arena */
+	struct lookup       *lookup;
+	struct resolution    found;
+	struct servers_place place; /* for a connection to the other server */
+	struct limit_wait    turn;  /* ditto, to a homeserver of this doorstep */
+	bool                 has_turn;
+	struct dial         *dial;
+	struct relay        *relay;
+	struct upstream     *upstream;
+	struct upstream_wait wait;
+	msec                 began_at;
+	char                 method[16], to[264], path[208]; /* for the log; cut to fit */
 };
 
 struct crossing_tunnel {
-	struct outbound *ob;
-	struct link      link;
-	struct tunnel   *tunnel;
+	struct outbound     *ob;
+	struct link          link;
+	struct tunnel       *tunnel;
 	struct servers_place place;
 };
 
@@ -156,7 +156,7 @@ static int failure_status(enum err e)
 
 /* Members as Synapse's own federation proxy writes them ("err"), and as the specification does. */
 static void answer_outbound(struct http_request *r, int status, const char *errcode,
-			    const char *kind, const char *text)
+                            const char *kind, const char *text)
 {
 	char          json[320], field[96];
 	struct writer w = writer_over(json, sizeof(json));
@@ -186,9 +186,11 @@ static void answer_outbound_failure(struct http_request *r, enum err e)
 	write_text(&w, "doorstep could not reach the server: ");
 	write_text(&w, err_slug(e));
 	text[writer_done(&w).len] = '\0';
-	answer_outbound(r, failure_status(e), e == ERR_BLOCKED || e == ERR_DENIED ? "M_FORBIDDEN" :
-						e == ERR_TOO_LARGE ? "M_TOO_LARGE" : "M_UNKNOWN",
-			error_kind(e), text);
+	answer_outbound(r, failure_status(e),
+	                e == ERR_BLOCKED || e == ERR_DENIED ? "M_FORBIDDEN"
+	                        : e == ERR_TOO_LARGE        ? "M_TOO_LARGE"
+	                                                    : "M_UNKNOWN",
+	                error_kind(e), text);
 }
 
 static void crossing_fail(struct crossing *x, enum err e)
@@ -204,7 +206,7 @@ static void crossing_fail(struct crossing *x, enum err e)
 /* ---- relaying ---- */
 
 static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault,
-			    const struct str *copy)
+                            const struct str *copy)
 {
 	(void)copy;
 	(void)arg;
@@ -230,7 +232,8 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 /* What Synapse's own federation proxy passes on; nothing else of the homeserver is anybody's business. */
 static bool keeps_field(const struct field *f)
 {
-	return f->id == FIELD_AUTHORIZATION || f->id == FIELD_CONTENT_TYPE || f->id == FIELD_USER_AGENT;
+	return f->id == FIELD_AUTHORIZATION || f->id == FIELD_CONTENT_TYPE ||
+		f->id == FIELD_USER_AGENT;
 }
 
 static size_t found_endpoints(const struct resolution *found, struct endpoint *to)
@@ -253,16 +256,16 @@ static msec crossing_patience(const struct crossing *x)
 
 static void crossing_relay(void *arg)
 {
-	struct crossing     *x = arg;
-	struct endpoint      to[DIAL_ADDRESSES_MAX];
-	struct relay_owner   owner = { on_relay_failed, on_relay_ended, x };
-	struct http_target   target = {
-		  .to = to,
-		  .count = found_endpoints(&x->found, to),
-		  .tls = x->ob->o.tls,
-		  .tls_name = str_of(x->found.tls_name),
-		  .tls_name_is_address = x->found.tls_name_is_ip,
-		  .connect_ms = crossing_patience(x),
+	struct crossing   *x = arg;
+	struct endpoint    to[DIAL_ADDRESSES_MAX];
+	struct relay_owner owner = { on_relay_failed, on_relay_ended, x };
+	struct http_target target = {
+		.to = to,
+		.count = found_endpoints(&x->found, to),
+		.tls = x->ob->o.tls,
+		.tls_name = str_of(x->found.tls_name),
+		.tls_name_is_address = x->found.tls_name_is_ip,
+		.connect_ms = crossing_patience(x),
 	};
 	struct relay_options o = {
 		.pool = x->ob->o.pool,
@@ -288,8 +291,8 @@ static void crossing_relay(void *arg)
 
 static struct str local_fields(struct crossing *x)
 {
-	char         *to = arena_alloc(http_request_arena(x->request), 160);
-	struct writer w = writer_over(to, to == NULL ? 0 : 160);
+	char                 *to = arena_alloc(http_request_arena(x->request), 160);
+	struct writer         w = writer_over(to, to == NULL ? 0 : 160);
 	const struct address *peer = http_request_peer(x->request);
 
 	write_text(&w, "X-Forwarded-For: ");
@@ -344,7 +347,7 @@ static bool local_path_allowed(const struct domain_settings *d, struct str path)
 	enum path_class c = path_class_of(path);
 
 	return (c == PATH_FEDERATION && (d->expose & EXPOSE_FEDERATION) != 0) ||
-	       (c == PATH_MEDIA && (d->expose & EXPOSE_MEDIA) != 0);
+		(c == PATH_MEDIA && (d->expose & EXPOSE_MEDIA) != 0);
 }
 
 static void crossing_local(struct crossing *x, const struct domain_settings *d)
@@ -397,7 +400,8 @@ static void crossing_resolve(struct crossing *x)
 		return;
 	}
 	x->state = CROSSING_RESOLVING;
-	e = lookup_start(&x->lookup, x->ob->o.resolver, x->name, RESOLVE_FOR_FEDERATION, on_lookup, x);
+	e = lookup_start(&x->lookup, x->ob->o.resolver, x->name, RESOLVE_FOR_FEDERATION, on_lookup,
+	                 x);
 	if (e != ERR_OK)
 		crossing_fail(x, e);
 }
@@ -410,8 +414,8 @@ static bool server_is_denied(const struct settings *s, struct str name)
 	for (size_t i = 0; i < s->deny_server_count; i++) {
 		struct str rule = str_of(s->deny_servers[i]);
 
-		if (str_starts(rule, STRL("*.")) ? str_iends(host, str_from(rule, 1)) :
-						   str_ieq(rule, host) || str_ieq(rule, name))
+		if (str_starts(rule, STRL("*.")) ? str_iends(host, str_from(rule, 1))
+		                                 : str_ieq(rule, host) || str_ieq(rule, name))
 			return true;
 	}
 	return false;
@@ -424,7 +428,7 @@ static struct sleeper *sleeper_of(const struct outbound *ob)
 {
 	const struct homeserver_settings *hs = ob->o.section->homeserver;
 	struct reception                 *r =
-		hs == NULL || ob->o.reception == NULL ? NULL : ob->o.reception(ob->o.arg, hs);
+                hs == NULL || ob->o.reception == NULL ? NULL : ob->o.reception(ob->o.arg, hs);
 
 	return r == NULL ? NULL : r->sleeper;
 }
@@ -486,7 +490,7 @@ static void crossing_tunnel(struct crossing *x, struct stream *far)
 	servers_place_init(&t->place, ob->o.loop, ob->o.servers, NULL, NULL);
 	crossing_log(x, 200, NULL);
 	if (tunnel_start(ob->o.loop, http_respond_tunnel(x->request), far, TUNNEL_IDLE_MS,
-			 on_tunnel_ended, t, &t->tunnel) != ERR_OK) {
+	                 on_tunnel_ended, t, &t->tunnel) != ERR_OK) {
 		free(t);
 		crossing_free(x);
 		return;
@@ -517,7 +521,7 @@ static void crossing_dial(struct crossing *x)
 	x->state = CROSSING_DIALING;
 	count(COUNT_outbound_dials);
 	e = dial_start(&x->dial, x->ob->o.loop, to, found_endpoints(&x->found, to),
-		       crossing_patience(x), on_dialed, x);
+	               crossing_patience(x), on_dialed, x);
 	if (e != ERR_OK)
 		crossing_fail(x, e);
 }
@@ -546,7 +550,8 @@ static struct str connect_name(struct crossing *x, struct str authority)
 
 	while (colon > 0 && authority.ptr[colon - 1] != ':')
 		colon--;
-	bare = colon > 1 && authority.ptr[0] != '[' && str_find(str_head(authority, colon - 1), ':') < colon - 1;
+	bare = colon > 1 && authority.ptr[0] != '[' &&
+		str_find(str_head(authority, colon - 1), ':') < colon - 1;
 	if (!bare)
 		return authority;
 	write_char(&w, '[');
@@ -569,7 +574,7 @@ static void crossing_connect(struct crossing *x)
 	}
 	x->state = CROSSING_RESOLVING;
 	e = lookup_start(&x->lookup, x->ob->o.resolver, x->name, RESOLVE_FOR_CONNECT,
-			 on_connect_lookup, x);
+	                 on_connect_lookup, x);
 	if (e != ERR_OK)
 		crossing_fail(x, e);
 }
@@ -627,7 +632,8 @@ static bool is_authorized(const struct outbound_settings *s, const struct head *
 
 	if (s->secret == NULL)
 		return true;
-	if (f == NULL || f->value.len < scheme.len || !str_ieq(str_head(f->value, scheme.len), scheme))
+	if (f == NULL || f->value.len < scheme.len ||
+	    !str_ieq(str_head(f->value, scheme.len), scheme))
 		return false;
 	given = str_trim(str_from(f->value, scheme.len));
 	if (basic && (base64_read(given, &w) != ERR_OK || w.failed))
@@ -636,7 +642,7 @@ static bool is_authorized(const struct outbound_settings *s, const struct head *
 }
 
 static void crossing_refuse(struct crossing *x, int status, const char *errcode, const char *kind,
-			    const char *text)
+                            const char *text)
 {
 	if (log_begin(LOG_WARN, "outbound.refused")) {
 		log_text("method", x->method);
@@ -698,9 +704,10 @@ static void crossing_order(struct crossing *x, struct str path)
 	struct sleeper *s = sleeper_of(x->ob);
 
 	if (s == NULL)
-		crossing_refuse(x, 404, "M_NOT_FOUND", "name",
-				"this listener's homeserver does not sleep: see option homeserver of "
-				"the outbound section and option sleeps of the homeserver");
+		crossing_refuse(
+			x, 404, "M_NOT_FOUND", "name",
+			"this listener's homeserver does not sleep: see option homeserver of "
+			"the outbound section and option sleeps of the homeserver");
 	else if (str_is(path, "/_doorstep/wake"))
 		crossing_order_wake(x, s);
 	else
@@ -729,7 +736,7 @@ static void crossing_federation(struct crossing *x)
 	if (!str_is(h->scheme, "matrix-federation") || h->path.len == 0 || h->path.ptr[0] != '/') {
 		count(COUNT_outbound_malformed);
 		crossing_refuse(x, 400, "M_UNRECOGNIZED", "name",
-				"this listener takes matrix-federation:// targets only");
+		                "this listener takes matrix-federation:// targets only");
 		return;
 	}
 	count(COUNT_outbound_requests);
@@ -751,13 +758,14 @@ static void crossing_decide(struct crossing *x)
 
 	if (!is_authorized(x->ob->o.section, h)) {
 		count(COUNT_outbound_unauthorized);
-		crossing_refuse(x, 407, "M_UNAUTHORIZED", "secret",
-				"wrong or missing secret: compare secret_file with the homeserver's");
+		crossing_refuse(
+			x, 407, "M_UNAUTHORIZED", "secret",
+			"wrong or missing secret: compare secret_file with the homeserver's");
 	} else if (connect != (h->method == HTTP_CONNECT)) {
 		count(COUNT_outbound_malformed);
 		crossing_refuse(x, 405, "M_UNRECOGNIZED", "name",
-				connect ? "this listener takes CONNECT only" :
-					  "this listener takes no CONNECT");
+		                connect ? "this listener takes CONNECT only"
+		                        : "this listener takes no CONNECT");
 	} else if (connect) {
 		crossing_connect(x);
 	} else {
@@ -866,7 +874,7 @@ static struct http_server_options server_options(const struct limit_settings *l)
 {
 	return (struct http_server_options){
 		.limits = { l->request_line_max + 512, l->field_max, l->request_head_max + 1024,
-			    l->fields_max },
+		            l->fields_max },
 		.requests_max = l->requests_per_connection,
 		.head_ms = 30 * SECOND_MS,
 		.idle_ms = l->idle_ms,
@@ -907,8 +915,8 @@ void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg)
 	ob->full_arg = arg;
 }
 
-void outbound_reload(struct outbound *ob, struct settings *s, const struct outbound_settings *section,
-		     struct tls_client *tls)
+void outbound_reload(struct outbound *ob, struct settings *s,
+                     const struct outbound_settings *section, struct tls_client *tls)
 {
 	struct http_server_options so = server_options(&s->limits);
 
@@ -943,7 +951,8 @@ void outbound_free(struct outbound *ob)
 		return;
 	ob->full = NULL;
 	while (!list_empty(&ob->tunnels)) {
-		struct crossing_tunnel *t = LIST_ENTRY(ob->tunnels.next, struct crossing_tunnel, link);
+		struct crossing_tunnel *t =
+			LIST_ENTRY(ob->tunnels.next, struct crossing_tunnel, link);
 
 		tunnel_cut(t->tunnel);
 		on_tunnel_ended(t, 0, 0);

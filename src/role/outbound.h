@@ -36,13 +36,13 @@ struct outbound_options {
 	struct settings                *settings; /* kept */
 	const struct outbound_settings *section;  /* of these settings */
 	struct resolver                *resolver;
-	struct http_pool               *pool;     /* connections to other servers */
-	struct servers                 *servers;  /* places for them */
-	struct tls_client              *tls;      /* kept */
+	struct http_pool               *pool;    /* connections to other servers */
+	struct servers                 *servers; /* places for them */
+	struct tls_client              *tls;     /* kept */
 	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
 	/* NULL: it does not sleep */
 	struct reception *(*reception)(void *arg, const struct homeserver_settings *hs);
-	void                           *arg;
+	void *arg;
 };
 
 typedef void outbound_full_fn(void *arg, bool full);
@@ -58,8 +58,8 @@ void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, void *arg);
 enum awake_sent outbound_sent_kind(struct str method, struct str path);
 
 /* section: of the new settings. */
-void outbound_reload(struct outbound *ob, struct settings *s, const struct outbound_settings *section,
-		     struct tls_client *tls);
+void outbound_reload(struct outbound *ob, struct settings *s,
+                     const struct outbound_settings *section, struct tls_client *tls);
 void outbound_drain(struct outbound *ob);
 bool outbound_is_empty(const struct outbound *ob);
 void outbound_free(struct outbound *ob);
@@ -88,7 +88,7 @@ static inline void outbound_on_full(struct outbound *ob, outbound_full_fn *fn, v
 }
 
 static inline void outbound_reload(struct outbound *ob, struct settings *s,
-				   const struct outbound_settings *section, struct tls_client *tls)
+                                   const struct outbound_settings *section, struct tls_client *tls)
 {
 	(void)ob;
 	(void)s;

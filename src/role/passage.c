@@ -23,18 +23,18 @@ struct passage {
 	struct reception_guest        guest;     /* while it is relayed */
 	struct deadline               doubt;     /* is the homeserver still there? */
 	msec                          doubt_ms;
-	struct deposit               *deposit;   /* it is being kept */
-	struct vigil                 *vigil;     /* it waits for the homeserver */
+	struct deposit               *deposit; /* it is being kept */
+	struct vigil                 *vigil;   /* it waits for the homeserver */
 	struct upstream_wait          wait;
-	bool                          waiting;   /* for the upstream's address */
-	struct limit_wait             turn;      /* for a connection to it */
+	bool                          waiting; /* for the upstream's address */
+	struct limit_wait             turn;    /* for a connection to it */
 	bool                          has_place;
 	bool                          failed_once; /* it was held after a failure: not again */
-	enum path_class               class;
-	msec                          began_at;
-	int                           status; /* of our own answer; 0: none */
-	char                          method[16], path[208]; /* for the log; cut to fit */
-	char                          peer[ADDRESS_TEXT_SIZE];
+	enum path_class class;
+	msec began_at;
+	int  status;                /* of our own answer; 0: none */
+	char method[16], path[208]; /* for the log; cut to fit */
+	char peer[ADDRESS_TEXT_SIZE];
 };
 
 static void on_waiting_wake(void *arg);
@@ -112,11 +112,11 @@ static void passage_answer(struct passage *p, int status, const char *errcode, c
 static bool is_away(enum err e)
 {
 	return e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_RESET || e == ERR_TIMEOUT ||
-	       e == ERR_EOF || e == ERR_DNS || e == ERR_TRUNCATED;
+		e == ERR_EOF || e == ERR_DNS || e == ERR_TRUNCATED;
 }
 
 static void on_relay_failed(void *arg, struct http_request *r, enum err e, const char *fault,
-			    const struct str *copy)
+                            const struct str *copy)
 {
 	struct passage *p = arg;
 
@@ -216,7 +216,8 @@ static bool passage_deposit(struct passage *p, const struct str *copy)
 	};
 
 	return o.queue != NULL &&
-	       deposit_start(&p->deposit, p->ground->loop, p->request, &o, on_deposit, p) == ERR_OK;
+		deposit_start(&p->deposit, p->ground->loop, p->request, &o, on_deposit, p) ==
+		ERR_OK;
 }
 
 static void on_vigil(void *arg, enum vigil_result r, enum err e)
@@ -261,7 +262,8 @@ static bool passage_may_repeat(const struct passage *p, enum err e)
 {
 	bool never_sent = e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_DNS;
 
-	return !p->failed_once && (never_sent || http_request_head(p->request)->method != HTTP_POST);
+	return !p->failed_once &&
+		(never_sent || http_request_head(p->request)->method != HTTP_POST);
 }
 
 /* The homeserver was found to be away only now. True: the request goes on without it. */
@@ -289,7 +291,8 @@ static void passage_asleep(struct passage *p)
 
 	switch (row->action) {
 	case ASLEEP_EMPTY:
-		http_respond_with(p->request, 200, "application/json", STRL(""), str_of(row->empty));
+		http_respond_with(p->request, 200, "application/json", STRL(""),
+		                  str_of(row->empty));
 		passage_log(p, 200, NULL);
 		passage_free(p);
 		return;
@@ -320,15 +323,18 @@ static void passage_send(struct passage *p)
 	struct reception    *r = p->reception;
 	struct str           name = str_of(p->domain->server_name);
 	struct xmatrix_lines lines;
-	enum err e = xmatrix_collect(http_request_head(p->request), http_request_arena(p->request), &lines);
+	enum err e = xmatrix_collect(http_request_head(p->request), http_request_arena(p->request),
+	                             &lines);
 	bool     there = sleeper_relays(r->sleeper);
 
 	if (e != ERR_OK && !there)
 		passage_deny(p, e);
 	else if (e != ERR_OK) /* the homeserver says what is wrong with it */
 		passage_go(p);
-	else if (there && (r->queue == NULL || (!queue_lane_waiting(r->queue, name, lines.origin) &&
-						lane_take(&r->lanes, &p->lane, name, lines.origin))))
+	else if (there &&
+	         (r->queue == NULL ||
+	          (!queue_lane_waiting(r->queue, name, lines.origin) &&
+	           lane_take(&r->lanes, &p->lane, name, lines.origin))))
 		passage_go(p);
 	else if (!passage_deposit(p, NULL))
 		passage_refuse(p, p->match.row->refusal);
@@ -351,14 +357,14 @@ static void passage_receive(struct passage *p)
 static bool keeps_field(const struct field *f)
 {
 	return f->id != FIELD_FORWARDED && f->id != FIELD_X_FORWARDED && f->id != FIELD_X_REAL_IP &&
-	       f->id != FIELD_VIA;
+		f->id != FIELD_VIA;
 }
 
 static struct str forwarding_fields(struct passage *p, const struct head *h)
 {
-	size_t        size = 160 + ADDRESS_TEXT_SIZE + h->host.len;
-	char         *to = arena_alloc(http_request_arena(p->request), size);
-	struct writer w = writer_over(to, to == NULL ? 0 : size);
+	size_t                size = 160 + ADDRESS_TEXT_SIZE + h->host.len;
+	char                 *to = arena_alloc(http_request_arena(p->request), size);
+	struct writer         w = writer_over(to, to == NULL ? 0 : size);
 	const struct address *peer = http_request_peer(p->request);
 
 	write_text(&w, "X-Forwarded-For: ");
@@ -371,7 +377,8 @@ static struct str forwarding_fields(struct passage *p, const struct head *h)
 /* A gateway's 502 to a transaction would stop its sender for long; it is kept instead. */
 static bool is_kept(const struct passage *p)
 {
-	return p->reception != NULL && p->reception->queue != NULL && p->match.endpoint == ASLEEP_SEND;
+	return p->reception != NULL && p->reception->queue != NULL &&
+		p->match.endpoint == ASLEEP_SEND;
 }
 
 /* What of a body is kept until the answer begins, in case there is none. */
@@ -532,9 +539,9 @@ static enum counter class_counter(enum path_class c)
 static bool is_exposed(const struct domain_settings *d, enum path_class c)
 {
 	static const unsigned bits[] = { [PATH_FEDERATION] = EXPOSE_FEDERATION,
-					 [PATH_MEDIA] = EXPOSE_MEDIA,
-					 [PATH_CLIENT] = EXPOSE_CLIENT,
-					 [PATH_FORBIDDEN] = 0 };
+		                         [PATH_MEDIA] = EXPOSE_MEDIA,
+		                         [PATH_CLIENT] = EXPOSE_CLIENT,
+		                         [PATH_FORBIDDEN] = 0 };
 
 	return d->homeserver != NULL && (d->expose & bits[c]) != 0;
 }
@@ -544,7 +551,8 @@ static uint64_t body_limit(const struct passage *p, const struct head *h)
 	const struct limit_settings *l = &p->settings->limits;
 
 	if (p->class == PATH_FEDERATION)
-		return h->method == HTTP_PUT && path_is_send(h->path) ? l->send_body_max : l->body_max;
+		return h->method == HTTP_PUT && path_is_send(h->path) ? l->send_body_max
+								      : l->body_max;
 	return l->upload_max == 0 ? UINT64_MAX : l->upload_max;
 }
 
@@ -552,7 +560,7 @@ static uint64_t body_limit(const struct passage *p, const struct head *h)
 static bool lacks_length(const struct passage *p, const struct head *h)
 {
 	return p->class == PATH_FEDERATION && h->body == BODY_NONE &&
-	       (h->method == HTTP_PUT || h->method == HTTP_POST);
+		(h->method == HTTP_PUT || h->method == HTTP_POST);
 }
 
 static void passage_decide(struct passage *p)
@@ -578,7 +586,8 @@ static void passage_decide(struct passage *p)
 		passage_answer(p, 413, "M_TOO_LARGE", "the request body is too large");
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
-		p->upstream = upstream_keep(p->ground->upstream(p->ground->arg, p->domain->homeserver));
+		p->upstream =
+			upstream_keep(p->ground->upstream(p->ground->arg, p->domain->homeserver));
 		if (p->ground->reception != NULL)
 			p->reception = p->ground->reception(p->ground->arg, p->domain->homeserver);
 		if (p->reception == NULL) {
@@ -592,9 +601,10 @@ static void passage_decide(struct passage *p)
 
 static void passage_describe(struct passage *p, const struct head *h)
 {
-	(void)str_copy(str_head(h->method_text, sizeof(p->method) - 1), p->method, sizeof(p->method));
+	(void)str_copy(str_head(h->method_text, sizeof(p->method) - 1), p->method,
+	               sizeof(p->method));
 	(void)str_copy(str_head(path_without_query(h->path), sizeof(p->path) - 1), p->path,
-		       sizeof(p->path));
+	               sizeof(p->path));
 	answer_peer_text(http_request_peer(p->request), p->peer);
 }
 

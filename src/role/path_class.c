@@ -3,7 +3,7 @@
 enum { DECODE_ROUNDS_MAX = 3, PATH_MAX_BYTES = 8192 };
 
 static const struct {
-	struct str      prefix;
+	struct str prefix;
 	enum path_class class;
 } rows[] = {
 	{ STR("/.well-known/matrix/"), PATH_WELL_KNOWN },
@@ -108,7 +108,8 @@ enum path_class path_class_of(struct str path)
 
 const char *path_class_slug(enum path_class c)
 {
-	static const char *const slugs[] = { "well-known", "federation", "media", "client", "forbidden" };
+	static const char *const slugs[] = { "well-known", "federation", "media", "client",
+		                             "forbidden" };
 
 	return slugs[c];
 }

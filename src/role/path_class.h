@@ -15,7 +15,7 @@ enum path_class {
 	PATH_FEDERATION, /* with server keys, federation media and policy servers */
 	PATH_MEDIA,      /* the old media paths */
 	PATH_CLIENT,
-	PATH_FORBIDDEN,  /* everything else, and whatever is spelt deviously */
+	PATH_FORBIDDEN, /* everything else, and whatever is spelt deviously */
 };
 
 /* path: origin-form, with or without query. */

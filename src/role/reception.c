@@ -27,7 +27,8 @@ static bool serves(void *arg, struct str server_name)
 	const struct domain_settings *d =
 		r->settings == NULL ? NULL : settings_domain(r->settings, server_name);
 
-	return d != NULL && d->homeserver != NULL && strcmp(d->homeserver->section, r->section) == 0;
+	return d != NULL && d->homeserver != NULL &&
+		strcmp(d->homeserver->section, r->section) == 0;
 }
 
 static void on_heard(void *arg, bool reached)
@@ -61,7 +62,8 @@ static void reception_gone(struct reception *r)
 	while (!list_empty(&r->guests))
 		list_push_back(&leaving, list_pop(&r->guests));
 	while (!list_empty(&leaving)) {
-		struct reception_guest *g = LIST_ENTRY(list_pop(&leaving), struct reception_guest, link);
+		struct reception_guest *g =
+			LIST_ENTRY(list_pop(&leaving), struct reception_guest, link);
 
 		g->left(g->arg);
 	}
@@ -123,7 +125,7 @@ void reception_lane_left(struct reception *r)
 }
 
 void reception_set(struct reception *r, const struct settings *s,
-		   const struct homeserver_settings *hs, struct upstream *u)
+                   const struct homeserver_settings *hs, struct upstream *u)
 {
 	r->settings = s;
 	r->early_max = early_max(s->limits.memory_class);
@@ -152,11 +154,11 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 {
 	struct reception      *r = calloc(1, sizeof(*r));
 	struct sleeper_options sleeper = { .loop = o->loop,
-					   .hs = o->homeserver,
-					   .upstream = o->upstream,
-					   .drain = o->queue == NULL ? NULL : on_drain,
-					   .changed = on_changed,
-					   .arg = r };
+		                           .hs = o->homeserver,
+		                           .upstream = o->upstream,
+		                           .drain = o->queue == NULL ? NULL : on_drain,
+		                           .changed = on_changed,
+		                           .arg = r };
 	struct drain_options   drain = {
 		  .loop = o->loop,
 		  .queue = o->queue,

@@ -24,19 +24,19 @@ struct reception_guest {
 };
 
 struct reception {
-	unsigned         refs;
-	const struct settings *settings; /* in force, see reception_set(); NULL: retired */
-	char             section[64];    /* of the homeserver */
-	struct queue    *queue;          /* borrowed; NULL: nothing can be kept */
-	struct verifier *verifier;       /* borrowed */
-	struct keyring  *keyring;        /* borrowed */
-	struct sleeper  *sleeper;
-	struct drain    *drain; /* NULL without queue */
-	struct lanes     lanes;
-	struct vigils    vigils;
-	struct link      guests;    /* struct reception_guest */
-	struct copies    copies;    /* of bodies, all requests together */
-	size_t           early_max; /* bytes of a body that may be acknowledged early */
+	unsigned               refs;
+	const struct settings *settings;    /* in force, see reception_set(); NULL: retired */
+	char                   section[64]; /* of the homeserver */
+	struct queue          *queue;       /* borrowed; NULL: nothing can be kept */
+	struct verifier       *verifier;    /* borrowed */
+	struct keyring        *keyring;     /* borrowed */
+	struct sleeper        *sleeper;
+	struct drain          *drain; /* NULL without queue */
+	struct lanes           lanes;
+	struct vigils          vigils;
+	struct link            guests;    /* struct reception_guest */
+	struct copies          copies;    /* of bodies, all requests together */
+	size_t                 early_max; /* bytes of a body that may be acknowledged early */
 };
 
 struct reception_options {
@@ -49,12 +49,13 @@ struct reception_options {
 	struct keyring                   *keyring;
 };
 
-enum err reception_new(const struct reception_options *o, struct reception **out);
+enum err          reception_new(const struct reception_options *o, struct reception **out);
 struct reception *reception_keep(struct reception *r); /* by requests */
 void              reception_drop(struct reception *r); /* NULL is fine */
-void reception_retire(struct reception *r); /* no longer in the settings; then as reception_drop() */
+void              reception_retire(
+		     struct reception *r); /* no longer in the settings; then as reception_drop() */
 void reception_set(struct reception *r, const struct settings *s,
-		   const struct homeserver_settings *hs, struct upstream *u); /* a reload */
+                   const struct homeserver_settings *hs, struct upstream *u); /* a reload */
 
 /* A relayed request told whether the homeserver is there. */
 void reception_heard(struct reception *r, bool reached);

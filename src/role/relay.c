@@ -12,13 +12,13 @@ struct relay {
 	struct relay_owner   owner;
 	struct relay_result  result;
 	struct str           answer_fields; /* in the request's arena */
-	bool                 chunked; /* the request body is sent in chunks */
+	bool                 chunked;       /* the request body is sent in chunks */
 	bool                 up_done;
 	bool                 copying; /* copy holds all that was consumed of the body */
 	struct buf           copy;
-	bool               (*fails)(int status);
-	struct copies       *copies;
-	size_t               counted; /* of the copy, there */
+	bool (*fails)(int status);
+	struct copies *copies;
+	size_t         counted; /* of the copy, there */
 };
 
 static void relay_pump(void *arg);
@@ -34,7 +34,8 @@ static size_t fields_size(const struct head *h)
 	return n;
 }
 
-static void write_request_fields(struct writer *w, const struct head *h, const struct relay_options *o)
+static void write_request_fields(struct writer *w, const struct head *h,
+                                 const struct relay_options *o)
 {
 	for (size_t i = 0; i < h->field_count; i++) {
 		const struct field *f = &h->fields[i];
@@ -46,7 +47,8 @@ static void write_request_fields(struct writer *w, const struct head *h, const s
 	}
 }
 
-static void write_request_head(struct writer *w, const struct head *h, const struct relay_options *o)
+static void write_request_head(struct writer *w, const struct head *h,
+                               const struct relay_options *o)
 {
 	h1_write_request_line(w, h->method_text, o->path);
 	h1_write_field(w, STRL("Host"), o->host);
@@ -64,13 +66,15 @@ static void write_request_head(struct writer *w, const struct head *h, const str
 static struct str request_head(struct http_request *r, const struct relay_options *o)
 {
 	const struct head *h = http_request_head(r);
-	size_t size = 192 + h->method_text.len + o->path.len + o->host.len + o->fields.len + fields_size(h);
-	char  *to = arena_alloc(http_request_arena(r), size);
+	size_t size = 192 + h->method_text.len + o->path.len + o->host.len + o->fields.len +
+		fields_size(h);
+	char         *to = arena_alloc(http_request_arena(r), size);
 	struct writer w = writer_over(to, to == NULL ? 0 : size);
 
 	write_request_head(&w, h, o);
 	/* the arena may have failed before: for fields that would be missing now */
-	return w.failed || arena_failed(http_request_arena(r)) ? (struct str){ NULL, 0 } : writer_done(&w);
+	return w.failed || arena_failed(http_request_arena(r)) ? (struct str){ NULL, 0 }
+							       : writer_done(&w);
 }
 
 /* ---- its course ---- */
@@ -244,7 +248,8 @@ static bool relay_is_as_good_as_none(const struct relay *r)
 {
 	const struct head *h = http_call_answer(r->call);
 
-	return r->fails != NULL && h != NULL && !http_respond_begun(r->request) && r->fails(h->status);
+	return r->fails != NULL && h != NULL && !http_respond_begun(r->request) &&
+		r->fails(h->status);
 }
 
 static void relay_pump(void *arg)
@@ -279,7 +284,7 @@ static void relay_pump(void *arg)
 }
 
 enum err relay_start(struct http_request *request, const struct relay_options *o,
-		     const struct relay_owner *owner, struct relay **out)
+                     const struct relay_owner *owner, struct relay **out)
 {
 	const struct head       *h = http_request_head(request);
 	struct http_call_options call = {

@@ -19,10 +19,10 @@
 struct relay;
 
 struct relay_result {
-	enum err    err;    /* ERR_OK: the answer was relayed completely */
-	const char *fault;  /* short text for the log, "" if none */
-	int         status; /* of the answer passed on, 0 if none was */
-	bool        reused; /* it went over a kept connection */
+	enum err    err;                  /* ERR_OK: the answer was relayed completely */
+	const char *fault;                /* short text for the log, "" if none */
+	int         status;               /* of the answer passed on, 0 if none was */
+	bool        reused;               /* it went over a kept connection */
 	uint64_t    up_bytes, down_bytes; /* body bytes */
 };
 
@@ -33,7 +33,7 @@ struct relay_owner {
 	 * during the call.
 	 */
 	void (*failed)(void *arg, struct http_request *r, enum err e, const char *fault,
-		       const struct str *copy);
+	               const struct str *copy);
 	/* The relay is over and gone; the request was ended, or failed() has it. Called exactly once. */
 	void (*ended)(void *arg, const struct relay_result *res);
 	void *arg;
@@ -42,21 +42,21 @@ struct relay_owner {
 struct relay_options {
 	struct http_pool         *pool;
 	const struct http_target *target;
-	struct str                path;  /* request target to send: origin-form */
-	struct str                host;  /* Host to send */
+	struct str                path;      /* request target to send: origin-form */
+	struct str                host;      /* Host to send */
 	bool (*keep)(const struct field *f); /* which end-to-end fields of the request go along */
-	struct str                fields; /* finished field lines of ours */
-	struct str                answer_fields; /* ditto, added to the answer */
-	msec                      response_head_ms;
-	bool                      keep_connection;
-	size_t                    copy_max; /* of the request body, kept until the answer begins; 0: none */
+	struct str fields;                   /* finished field lines of ours */
+	struct str answer_fields;            /* ditto, added to the answer */
+	msec       response_head_ms;
+	bool       keep_connection;
+	size_t     copy_max;       /* of the request body, kept until the answer begins; 0: none */
 	bool (*fails)(int status); /* answers that are as good as none (ERR_RESET); NULL: no such */
-	struct copies            *copies;   /* where these bytes are counted; NULL: nowhere */
+	struct copies *copies;     /* where these bytes are counted; NULL: nowhere */
 };
 
 /* Takes the request over. On error nothing has begun and the caller still owns it. */
 enum err relay_start(struct http_request *r, const struct relay_options *o,
-		     const struct relay_owner *owner, struct relay **out);
+                     const struct relay_owner *owner, struct relay **out);
 
 /* No answer will come: as if the call had failed with e. Nothing happens once an answer has begun. */
 void relay_give_up(struct relay *r, enum err e, const char *fault);

@@ -11,7 +11,7 @@ enum {
 	FETCH_MS = 5000, /* one .well-known request, unless told otherwise */
 	CONNECT_MS = 5000,
 	QUERY_MS = 4000,
-	RUNS_MAX = 64,   /* lookups at once; those beyond wait for a place */
+	RUNS_MAX = 64, /* lookups at once; those beyond wait for a place */
 };
 
 /* A remembered result. */
@@ -23,23 +23,23 @@ struct known {
 
 /* A lookup under way: the machine and what it is waiting for. */
 struct run {
-	struct resolver   *rv;
-	struct link        link; /* on resolver->runs */
-	enum resolve_how   how;
-	struct link        waiters; /* struct lookup */
-	struct resolve     machine;
-	struct dns_query  *srv, *a, *aaaa;
-	struct fetch      *fetch;
-	struct dns_answer  answers[2]; /* A and AAAA */
-	bool               for_fetch;  /* the addresses are of a .well-known host */
-	struct deadline    deadline, pause;
-	struct limit_wait  turn;
-	bool               begun; /* has a place among the lookups at once */
-	struct soon        step;  /* an outcome found while asking: told from the loop */
-	enum err           step_error;
-	const char        *step_why;
-	bool               finished;
-	char               name[SERVER_NAME_TEXT_MAX + 1];
+	struct resolver  *rv;
+	struct link       link; /* on resolver->runs */
+	enum resolve_how  how;
+	struct link       waiters; /* struct lookup */
+	struct resolve    machine;
+	struct dns_query *srv, *a, *aaaa;
+	struct fetch     *fetch;
+	struct dns_answer answers[2]; /* A and AAAA */
+	bool              for_fetch;  /* the addresses are of a .well-known host */
+	struct deadline   deadline, pause;
+	struct limit_wait turn;
+	bool              begun; /* has a place among the lookups at once */
+	struct soon       step;  /* an outcome found while asking: told from the loop */
+	enum err          step_error;
+	const char       *step_why;
+	bool              finished;
+	char              name[SERVER_NAME_TEXT_MAX + 1];
 };
 
 struct lookup {
@@ -147,7 +147,8 @@ static void remember(struct resolver *rv, struct str name, const struct resoluti
 		k->result = *result;
 	resolution_write(&w, result);
 	if (!w.failed && rv->o.store.save != NULL)
-		rv->o.store.save(rv->o.store.arg, name, writer_done(&w), resolution_keep_until(result));
+		rv->o.store.save(rv->o.store.arg, name, writer_done(&w),
+		                 resolution_keep_until(result));
 }
 
 /* ---- a run ---- */
@@ -222,7 +223,9 @@ static void run_answer(struct run *r, const struct resolve_answer *a)
 static void on_step(void *arg)
 {
 	struct run           *r = arg;
-	struct resolve_answer a = { .outcome = RESOLVE_ERROR, .error = r->step_error, .why = r->step_why };
+	struct resolve_answer a = { .outcome = RESOLVE_ERROR,
+		                    .error = r->step_error,
+		                    .why = r->step_why };
 
 	run_answer(r, &a);
 }
@@ -271,8 +274,8 @@ static void on_srv(void *arg, const struct dns_answer *d)
 
 	for (size_t i = 0; i < d->count; i++)
 		srv[i] = (struct resolve_srv){ d->records.srv[i].priority, d->records.srv[i].weight,
-					       d->records.srv[i].port,
-					       str_of(d->records.srv[i].target) };
+			                       d->records.srv[i].port,
+			                       str_of(d->records.srv[i].target) };
 	a.addresses = NULL;
 	a.srv = srv;
 	run_answer(r, &a);
@@ -281,7 +284,7 @@ static void on_srv(void *arg, const struct dns_answer *d)
 static void run_ask_srv(struct run *r)
 {
 	enum err e = dns_query_start(&r->srv, r->rv->o.dns, r->machine.question.name, DNS_SRV,
-				     QUERY_MS, on_srv, r);
+	                             QUERY_MS, on_srv, r);
 
 	count(COUNT_dns_queries);
 	if (e != ERR_OK)
@@ -294,8 +297,9 @@ static void run_fetch(struct run *r, const struct resolve_answer *addresses);
 
 static void run_addresses_known(struct run *r)
 {
-	struct resolve_answer a = answer_of(&r->answers[0]), aaaa = answer_of(&r->answers[1]), merged;
-	struct address        room[2 * RESOLVE_PER_NAME_MAX];
+	struct resolve_answer a = answer_of(&r->answers[0]), aaaa = answer_of(&r->answers[1]),
+			      merged;
+	struct address room[2 * RESOLVE_PER_NAME_MAX];
 
 	resolve_merge(&a, &aaaa, room, &merged);
 	if (r->for_fetch)
@@ -342,19 +346,22 @@ static void run_ask_addresses(struct run *r, bool for_fetch)
 static void on_fetched(void *arg, const struct fetch_result *res)
 {
 	struct run           *r = arg;
-	struct resolve_answer a = { .outcome = RESOLVE_FOUND, .head = res->head, .body = res->body };
+	struct resolve_answer a = { .outcome = RESOLVE_FOUND,
+		                    .head = res->head,
+		                    .body = res->body };
 
 	if (res->err == ERR_OK) {
 		run_answer(r, &a);
 		return;
 	}
-	a = (struct resolve_answer){ .outcome = RESOLVE_ERROR, .error = res->err,
-				     .why = err_slug(res->err) };
+	a = (struct resolve_answer){ .outcome = RESOLVE_ERROR,
+		                     .error = res->err,
+		                     .why = err_slug(res->err) };
 	run_answer(r, &a);
 }
 
 static size_t fetch_endpoints(const struct run *r, const struct resolve_answer *found,
-			      struct endpoint *to)
+                              struct endpoint *to)
 {
 	size_t n = 0;
 
@@ -367,7 +374,7 @@ static size_t fetch_endpoints(const struct run *r, const struct resolve_answer *
 
 /* One bad address refuses the whole name, so that a mixed answer cannot fall through. */
 static bool addresses_allowed(const struct run *r, const struct resolve_answer *found,
-			      const char **why)
+                              const char **why)
 {
 	for (size_t i = 0; i < found->count; i++)
 		if (address_check_ip(r->rv->o.policy, &found->addresses[i], why) != ERR_OK)
@@ -395,11 +402,11 @@ static void run_fetch_from(struct run *r, const struct endpoint *to, size_t coun
 	struct writer                  w = writer_over(host, sizeof(host));
 	struct fetch_options           o = {
 			  .target = { .to = to,
-				      .count = count_to,
-				      .tls = r->rv->o.tls,
-				      .tls_name = str_of(q->name),
-				      .tls_name_is_address = q->kind != HOST_DNS,
-				      .connect_ms = CONNECT_MS },
+		                      .count = count_to,
+		                      .tls = r->rv->o.tls,
+		                      .tls_name = str_of(q->name),
+		                      .tls_name_is_address = q->kind != HOST_DNS,
+		                      .connect_ms = CONNECT_MS },
 			  .path = str_of(q->path),
 			  .body_max = WELL_KNOWN_BODY_MAX,
 			  .deadline_ms = r->rv->o.fetch_ms,
@@ -511,11 +518,13 @@ static void run_begin(void *arg)
 	r->begun = true;
 	count(COUNT_resolve_lookups);
 	if (r->how == RESOLVE_FOR_FEDERATION)
-		run_need(r, resolve_begin(&r->machine, str_of(r->name), known, rv->o.policy, rnd,
-					  now_unix(rv)));
+		run_need(r,
+		         resolve_begin(&r->machine, str_of(r->name), known, rv->o.policy, rnd,
+		                       now_unix(rv)));
 	else
-		run_need(r, resolve_begin_connect(&r->machine, str_of(r->name), known, rv->o.policy,
-						  rnd, now_unix(rv)));
+		run_need(r,
+		         resolve_begin_connect(&r->machine, str_of(r->name), known, rv->o.policy,
+		                               rnd, now_unix(rv)));
 }
 
 static struct run *run_new(struct resolver *rv, struct str name, enum resolve_how how)
@@ -571,7 +580,7 @@ const struct resolution *resolver_known(struct resolver *rv, struct str name)
 }
 
 enum err lookup_start(struct lookup **slot, struct resolver *rv, struct str name,
-		      enum resolve_how how, lookup_done_fn *done, void *arg)
+                      enum resolve_how how, lookup_done_fn *done, void *arg)
 {
 	struct lookup *w;
 	struct run    *r = how == RESOLVE_FOR_FEDERATION ? run_find(rv, name) : NULL;

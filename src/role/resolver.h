@@ -25,9 +25,9 @@ struct resolver_store {
 struct resolver_options {
 	struct loop                 *loop;
 	struct dns                  *dns;
-	struct tls_client           *tls;    /* kept; NULL: .well-known cannot be fetched */
+	struct tls_client           *tls;        /* kept; NULL: .well-known cannot be fetched */
 	struct limit                *handshakes; /* may be NULL */
-	const struct address_policy *policy; /* borrowed */
+	const struct address_policy *policy;     /* borrowed */
 	struct resolver_store        store;
 	size_t                       names_max;   /* remembered in memory */
 	msec                         deadline_ms; /* of one lookup */
@@ -36,9 +36,10 @@ struct resolver_options {
 
 enum err resolver_new(const struct resolver_options *o, struct resolver **out);
 void     resolver_free(struct resolver *rv); /* waiting lookups must have been cancelled */
-void     resolver_forget(struct resolver *rv); /* after a change of policy or authorities: what is in memory */
+void     resolver_forget(
+	    struct resolver *rv); /* after a change of policy or authorities: what is in memory */
 /* For a reload. */
-void     resolver_set(struct resolver *rv, struct tls_client *tls, struct dns *dns);
+void resolver_set(struct resolver *rv, struct tls_client *tls, struct dns *dns);
 
 /* What is known and fresh, or NULL. May start a lookup in the background. Valid until the loop turns. */
 const struct resolution *resolver_known(struct resolver *rv, struct str server_name);
@@ -53,7 +54,7 @@ struct lookup;
 typedef void lookup_done_fn(void *arg, const struct resolve *run);
 
 enum err lookup_start(struct lookup **slot, struct resolver *rv, struct str server_name,
-		      enum resolve_how how, lookup_done_fn *done, void *arg);
+                      enum resolve_how how, lookup_done_fn *done, void *arg);
 void     lookup_cancel(struct lookup **slot); /* the lookup itself goes on, for the memory */
 
 #endif

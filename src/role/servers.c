@@ -88,7 +88,7 @@ static void on_each(void *arg)
 }
 
 void servers_place_init(struct servers_place *p, struct loop *l, struct servers *s,
-			deadline_fn *granted, void *arg)
+                        deadline_fn *granted, void *arg)
 {
 	*p = (struct servers_place){ .servers = s, .granted = granted, .arg = arg };
 	limit_wait_init(&p->each, l, on_each, p);

@@ -18,7 +18,7 @@ void            servers_set(struct servers *s, size_t all_max, size_t each_max);
 /* One caller's place; embedded in its owner. */
 struct servers_place {
 	struct servers      *servers;
-	struct server_entry *entry;  /* the ceiling of its server; NULL: no place and not waiting */
+	struct server_entry *entry; /* the ceiling of its server; NULL: no place and not waiting */
 	struct limit_wait    each, all;
 	bool                 has_each, has_all;
 	deadline_fn         *granted;
@@ -27,7 +27,7 @@ struct servers_place {
 
 /* granted: from the loop, when servers_enter() had to say false. */
 void servers_place_init(struct servers_place *p, struct loop *l, struct servers *s,
-			deadline_fn *granted, void *arg);
+                        deadline_fn *granted, void *arg);
 
 /* True: the place is yours now. False: granted will be called. name: what connections share, e.g. the
    certificate's name. Without memory only the ceiling in all counts. */

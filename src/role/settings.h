@@ -35,27 +35,28 @@ struct homeserver_settings {
 	bool            sleeps;          /* deliveries are kept while it is off, requests held */
 	bool            can_wake;        /* wake_mac is set */
 	struct wol_mac  wake_mac;
-	struct address  wake_address;  /* family 0: everybody on its network; port 0: 9 and 7 */
-	unsigned        wake_on;       /* kinds of request it is woken for: 1 << enum awake_kind, or-ed */
-	msec            probe_ms;      /* between probes while nothing is heard of it */
-	msec            sleep_grace_ms; /* it does not sleep so soon after sending what others ask about */
-	uint64_t        queue_bytes;   /* of deliveries kept for it */
+	struct address  wake_address; /* family 0: everybody on its network; port 0: 9 and 7 */
+	unsigned        wake_on; /* kinds of request it is woken for: 1 << enum awake_kind, or-ed */
+	msec            probe_ms; /* between probes while nothing is heard of it */
+	msec     sleep_grace_ms; /* it does not sleep so soon after sending what others ask about */
+	uint64_t queue_bytes;    /* of deliveries kept for it */
 };
 
 struct domain_settings {
-	const char *section;
-	const char *server_name;
+	const char                       *section;
+	const char                       *server_name;
 	const struct homeserver_settings *homeserver; /* NULL: .well-known only */
-	unsigned    expose;                           /* enum expose, or-ed */
-	const char *well_known_server; /* finished JSON documents, NULL: 404 */
+	unsigned                          expose;     /* enum expose, or-ed */
+	const char *well_known_server;                /* finished JSON documents, NULL: 404 */
 	const char *well_known_client;
 	const char *well_known_support;
-	const char *const *hosts; /* what Host may say (lower case, no port): name, delegate, client_url */
-	size_t      host_count;
+	const char *const
+		*hosts; /* what Host may say (lower case, no port): name, delegate, client_url */
+	size_t   host_count;
 	const char *const *certificates;
-	size_t      certificate_count;
+	size_t             certificate_count;
 	const char *const *keys;
-	size_t      key_count;
+	size_t             key_count;
 };
 
 struct listen_settings {
@@ -69,58 +70,59 @@ struct outbound_settings {
 	const char        *section;
 	enum outbound_mode mode;
 	struct endpoint    endpoint;
-	const char        *secret; /* trimmed content of secret_file; connect: "user:password"; NULL: none */
+	const char
+		*secret; /* trimmed content of secret_file; connect: "user:password"; NULL: none */
 	const struct homeserver_settings *homeserver; /* may be NULL */
-	unsigned           connection_limit;
+	unsigned                          connection_limit;
 };
 
 /* Ceilings and times; defaults by memory class, each an option of `config limits`. */
 struct limit_settings {
 	unsigned inbound_connections;
-	unsigned outbound_connections;   /* to other servers, in all */
+	unsigned outbound_connections; /* to other servers, in all */
 	unsigned outbound_per_server;
-	unsigned handshakes;             /* at once, each direction */
-	unsigned dns_queries;            /* at once */
+	unsigned handshakes;              /* at once, each direction */
+	unsigned dns_queries;             /* at once */
 	unsigned connections_per_address; /* not for loopback and private addresses */
 	unsigned requests_per_connection;
 	size_t   request_line_max, field_max, request_head_max, response_head_max; /* bytes */
 	unsigned fields_max;
-	uint64_t send_body_max;   /* PUT /send */
-	uint64_t body_max;        /* other federation requests */
-	uint64_t upload_max;      /* media and client bodies; 0: the homeserver decides */
+	uint64_t send_body_max; /* PUT /send */
+	uint64_t body_max;      /* other federation requests */
+	uint64_t upload_max;    /* media and client bodies; 0: the homeserver decides */
 	msec     handshake_ms, head_ms, idle_ms, body_idle_ms, write_idle_ms;
-	msec     connect_ms;          /* to the homeserver */
-	msec     resolve_connect_ms;  /* discovery + connect + TLS to another server */
-	msec     response_head_ms;    /* waiting for a response head, both directions */
-	msec     pool_idle_ms;        /* kept-alive to other servers */
-	msec     homeserver_idle_ms;  /* kept-alive to the homeserver: below its own 60 s */
-	size_t   cache_bytes;         /* store/cache: the map of its file, or memory without state_dir */
-	unsigned memory_class;        /* 64, 128, 256, 512 */
+	msec     connect_ms;         /* to the homeserver */
+	msec     resolve_connect_ms; /* discovery + connect + TLS to another server */
+	msec     response_head_ms;   /* waiting for a response head, both directions */
+	msec     pool_idle_ms;       /* kept-alive to other servers */
+	msec     homeserver_idle_ms; /* kept-alive to the homeserver: below its own 60 s */
+	size_t   cache_bytes;  /* store/cache: the map of its file, or memory without state_dir */
+	unsigned memory_class; /* 64, 128, 256, 512 */
 };
 
 struct settings {
-	unsigned refs;          /* begins at 1, the builder's; changed through keep and drop only */
+	unsigned refs; /* begins at 1, the builder's; changed through keep and drop only */
 	void (*free)(struct settings *s); /* set by the builder */
-	bool     enabled;
-	const char *state_dir;  /* NULL: nothing is kept across restarts */
-	const char *control;    /* control socket path; NULL: none */
-	const char *ca_file;
-	bool        has_dns;
-	struct address dns;     /* when has_dns */
-	int         log_level;  /* enum log_level */
-	const struct cidr *allow_ranges;
-	size_t      allow_range_count;
-	const char *const *deny_servers; /* exact or "*.suffix" */
-	size_t      deny_server_count;
-	const struct domain_settings   *domains;
-	size_t                          domain_count;
+	bool                              enabled;
+	const char                       *state_dir; /* NULL: nothing is kept across restarts */
+	const char                       *control;   /* control socket path; NULL: none */
+	const char                       *ca_file;
+	bool                              has_dns;
+	struct address                    dns;       /* when has_dns */
+	int                               log_level; /* enum log_level */
+	const struct cidr                *allow_ranges;
+	size_t                            allow_range_count;
+	const char *const                *deny_servers; /* exact or "*.suffix" */
+	size_t                            deny_server_count;
+	const struct domain_settings     *domains;
+	size_t                            domain_count;
 	const struct homeserver_settings *homeservers;
-	size_t                          homeserver_count;
-	const struct listen_settings   *listens;
-	size_t                          listen_count;
-	const struct outbound_settings *outbounds;
-	size_t                          outbound_count;
-	struct limit_settings           limits;
+	size_t                            homeserver_count;
+	const struct listen_settings     *listens;
+	size_t                            listen_count;
+	const struct outbound_settings   *outbounds;
+	size_t                            outbound_count;
+	struct limit_settings             limits;
 };
 
 struct settings *settings_keep(struct settings *s);

@@ -4,7 +4,7 @@
 
 struct side {
 	struct stream *stream;
-	bool           shut; /* its peer ended and everything was passed on */
+	bool           shut;  /* its peer ended and everything was passed on */
 	uint64_t       bytes; /* read from it */
 };
 
@@ -75,7 +75,7 @@ static void tunnel_look(void *arg)
 }
 
 enum err tunnel_start(struct loop *l, struct stream *near, struct stream *far, msec idle_ms,
-		      tunnel_ended_fn *ended, void *arg, struct tunnel **out)
+                      tunnel_ended_fn *ended, void *arg, struct tunnel **out)
 {
 	struct tunnel *t = calloc(1, sizeof(*t));
 

@@ -13,7 +13,7 @@ struct tunnel;
 typedef void tunnel_ended_fn(void *arg, uint64_t up_bytes, uint64_t down_bytes);
 
 enum err tunnel_start(struct loop *l, struct stream *near, struct stream *far, msec idle_ms,
-		      tunnel_ended_fn *ended, void *arg, struct tunnel **out);
+                      tunnel_ended_fn *ended, void *arg, struct tunnel **out);
 void     tunnel_cut(struct tunnel *t); /* at once; ended is not called */
 
 #endif

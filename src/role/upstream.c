@@ -4,11 +4,17 @@
 
 #include "base/log.h"
 
-enum { UPSTREAM_ADDRESSES_MAX = 4, LOOKUP_MS = 5000, LIFE_MIN_S = 10, LIFE_MAX_S = 600, RETRY_S = 5 };
+enum {
+	UPSTREAM_ADDRESSES_MAX = 4,
+	LOOKUP_MS = 5000,
+	LIFE_MIN_S = 10,
+	LIFE_MAX_S = 600,
+	RETRY_S = 5
+};
 
 struct upstream {
 	unsigned           refs;
-	bool               secure; /* https */
+	bool               secure;  /* https */
 	enum err           trouble; /* why it could not be reached the last time */
 	char               url[300];
 	struct loop       *loop;
@@ -96,7 +102,7 @@ static enum err upstream_lookup(struct upstream *u)
 
 enum err upstream_target(struct upstream *u, struct http_target *target, struct upstream_wait *w)
 {
-	bool running = u->a != NULL || u->aaaa != NULL;
+	bool     running = u->a != NULL || u->aaaa != NULL;
 	enum err e = ERR_OK;
 
 	if (loop_now(u->loop) >= u->until && !running)
@@ -123,13 +129,17 @@ static const struct {
 	enum err    e;
 	const char *text;
 } troubles[] = {
-	{ ERR_REFUSED, "refuses connections: is the homeserver running, and does it listen there?" },
+	{ ERR_REFUSED,
+	  "refuses connections: is the homeserver running, and does it listen there?" },
 	{ ERR_UNREACHABLE, "cannot be reached: is the machine on, and is this its address?" },
-	{ ERR_TIMEOUT, "does not answer in time: is the machine on, and does a firewall let doorstep through?" },
-	{ ERR_DNS, "has a name that cannot be looked up: check option dns, or configure its address" },
+	{ ERR_TIMEOUT,
+	  "does not answer in time: is the machine on, and does a firewall let doorstep through?" },
+	{ ERR_DNS,
+	  "has a name that cannot be looked up: check option dns, or configure its address" },
 	{ ERR_NO_RECORD, "has a name without an address: check it, or configure its address" },
 	{ ERR_TLS, "does not speak TLS as it should: is https right, and this its port?" },
-	{ ERR_CERTIFICATE, "has a certificate that ca_file does not vouch for, or one for another name" },
+	{ ERR_CERTIFICATE,
+	  "has a certificate that ca_file does not vouch for, or one for another name" },
 };
 
 void upstream_note(struct upstream *u, enum err e)
@@ -185,14 +195,14 @@ static void upstream_fill(struct upstream *u, const struct homeserver_settings *
 }
 
 enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
-		      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
-		      struct upstream **out)
+                      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
+                      struct upstream **out)
 {
 	struct http_pool_options pool = {
 		.limits = { .line_max = limits->response_head_max,
-			    .field_max = limits->response_head_max,
-			    .head_max = limits->response_head_max,
-			    .fields_max = H1_FIELDS_MAX },
+		            .field_max = limits->response_head_max,
+		            .head_max = limits->response_head_max,
+		            .fields_max = H1_FIELDS_MAX },
 		.idle_max = hs->connections_max,
 		.idle_per_target_max = hs->connections_max,
 		.idle_ms = limits->homeserver_idle_ms,

@@ -15,11 +15,11 @@
 struct upstream;
 
 /* tls: for https urls, else may be NULL. hs is copied in what is needed; dns may be NULL for numeric ones. */
-enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
-		      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
-		      struct upstream **out);
+enum err         upstream_new(struct loop *l, const struct homeserver_settings *hs,
+                              const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
+                              struct upstream **out);
 struct upstream *upstream_keep(struct upstream *u);
-void             upstream_drop(struct upstream *u); /* the last one frees: no call open, no waiter left */
+void upstream_drop(struct upstream *u); /* the last one frees: no call open, no waiter left */
 
 /* Someone who waits for the address. */
 struct upstream_wait {
@@ -41,7 +41,7 @@ void upstream_note(struct upstream *u, enum err e);
 struct http_pool *upstream_pool(struct upstream *u);
 struct limit     *upstream_calls(struct upstream *u); /* the ceiling on connections to it */
 /* For a reload: where names are asked and which authorities count from now on. */
-void              upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns);
-bool              upstream_is_local(const struct upstream *u); /* unix socket */
+void upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns);
+bool upstream_is_local(const struct upstream *u); /* unix socket */
 
 #endif

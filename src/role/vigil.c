@@ -3,28 +3,28 @@
 #include <stdlib.h>
 
 enum vigil_state {
-	VIGIL_KEYS,    /* the first step of the verifier */
-	VIGIL_BODY,    /* the body comes in */
+	VIGIL_KEYS,     /* the first step of the verifier */
+	VIGIL_BODY,     /* the body comes in */
 	VIGIL_CHECKING, /* the second step */
-	VIGIL_WAITING, /* for the homeserver */
-	VIGIL_TELLING, /* the result is known, the owner hears of it from the loop */
+	VIGIL_WAITING,  /* for the homeserver */
+	VIGIL_TELLING,  /* the result is known, the owner hears of it from the loop */
 };
 
 struct vigil {
-	struct vigil        **slot;
-	struct link           link; /* on all->waiting, in every state */
-	enum vigil_state      state;
-	struct http_request  *request;
-	struct vigil_options  o;
+	struct vigil         **slot;
+	struct link            link; /* on all->waiting, in every state */
+	enum vigil_state       state;
+	struct http_request   *request;
+	struct vigil_options   o;
 	struct verifier_check *check;
-	struct sleeper_wait  *wait;
-	struct buf            body;
-	enum vigil_result     result;
-	enum err              err;
-	struct soon           soon;
-	vigil_done_fn        *done;
-	void                 *arg;
-	char                  origin[256];
+	struct sleeper_wait   *wait;
+	struct buf             body;
+	enum vigil_result      result;
+	enum err               err;
+	struct soon            soon;
+	vigil_done_fn         *done;
+	void                  *arg;
+	char                   origin[256];
 };
 
 void vigils_init(struct vigils *v, size_t max)
@@ -104,8 +104,8 @@ static void vigil_wait(struct vigil *v, bool may_wake)
 		return;
 	}
 	if (v->o.row->hold_s > 0 && !has_company(v))
-		e = sleeper_wait_start(&v->wait, v->o.sleeper, kind, (msec)v->o.row->hold_s * SECOND_MS,
-				       on_awake, v);
+		e = sleeper_wait_start(&v->wait, v->o.sleeper, kind,
+		                       (msec)v->o.row->hold_s * SECOND_MS, on_awake, v);
 	if (e == ERR_OK)
 		v->state = VIGIL_WAITING;
 	else
@@ -182,7 +182,7 @@ static enum err vigil_begin(struct vigil *v)
 {
 	const struct head      *h = http_request_head(v->request);
 	struct verifier_request request = { h, h->method_text, h->path, v->o.server_name,
-					    http_request_peer(v->request) };
+		                            http_request_peer(v->request) };
 
 	if (v->o.row->auth != ASLEEP_AUTH_XMATRIX &&
 	    !(v->o.row->auth == ASLEEP_AUTH_OPTIONAL && is_signed(h))) {
@@ -194,7 +194,7 @@ static enum err vigil_begin(struct vigil *v)
 }
 
 enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r,
-		     const struct vigil_options *o, vigil_done_fn *done, void *arg)
+                     const struct vigil_options *o, vigil_done_fn *done, void *arg)
 {
 	struct vigil *v;
 	enum err      e;

@@ -44,7 +44,7 @@ typedef void vigil_done_fn(void *arg, enum vigil_result r, enum err e);
 struct vigil;
 
 enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r,
-		     const struct vigil_options *o, vigil_done_fn *done, void *arg);
+                     const struct vigil_options *o, vigil_done_fn *done, void *arg);
 void     vigil_cancel(struct vigil **slot);
 
 #endif

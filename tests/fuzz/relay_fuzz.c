@@ -19,17 +19,17 @@
 enum {
 	PEERS_MAX = 6,
 	MESSAGES_MAX = 48,
-	SCRIPT_MAX = 400, /* steps */
+	SCRIPT_MAX = 400,      /* steps */
 	SENT_MAX = 220 * 1024, /* by one end: some times what all buffers hold */
 	FOR_EVER_MS = 10 * 1000 * 1000,
 	PEER_QUEUE_MAX = STREAM_TX_MAX + 24 * 1024,
 	HOME_QUEUE_MAX = STREAM_TX_MAX + 160 * 1024,
 };
 
-#define HOST "Host: home.example\r\n"
-#define FED "/_matrix/federation/v1/"
+#define HOST      "Host: home.example\r\n"
+#define FED       "/_matrix/federation/v1/"
 #define LENGTH(n) "Content-Length: " #n "\r\n\r\n"
-#define CHUNKED "Transfer-Encoding: chunked\r\n\r\n"
+#define CHUNKED   "Transfer-Encoding: chunked\r\n\r\n"
 
 static const char *const asks[] = {
 	"GET " FED "version HTTP/1.1\r\n" HOST "\r\n",
@@ -87,20 +87,20 @@ struct messages {
 /* One side of a connection as its far end knows it. */
 struct far_end {
 	struct memory_stream *stream;
-	struct bytes          sent; /* all of it, whether it was looked at or not */
-	bool                  unruly; /* spoke without having been asked */
+	struct bytes          sent;       /* all of it, whether it was looked at or not */
+	bool                  unruly;     /* spoke without having been asked */
 	struct messages      *got, *said; /* of a homeserver, in the end */
 };
 
 struct play {
-	struct loop    *loop;
-	struct inbound *inbound;
+	struct loop     *loop;
+	struct inbound  *inbound;
 	struct upstream *upstream;
-	struct settings settings, later; /* the later ones come with a reload */
-	struct far_end  peers[PEERS_MAX], homes[MESSAGES_MAX];
-	size_t          peer_count, home_count;
-	bool            drained;
-	int             tls;
+	struct settings  settings, later; /* the later ones come with a reload */
+	struct far_end   peers[PEERS_MAX], homes[MESSAGES_MAX];
+	size_t           peer_count, home_count;
+	bool             drained;
+	int              tls;
 };
 
 /* ---- what is configured ---- */
@@ -141,24 +141,24 @@ static struct settings settings_make(unsigned connections)
 		.homeservers = &homeserver,
 		.homeserver_count = 1,
 		.limits = { .inbound_connections = connections,
-			    .handshakes = 2,
-			    .connections_per_address = 64,
-			    .requests_per_connection = 9,
-			    .request_line_max = 2000,
-			    .field_max = 1000,
-			    .request_head_max = 3000,
-			    .response_head_max = 3000,
-			    .fields_max = 30,
-			    .send_body_max = 200000,
-			    .body_max = 90000,
-			    .handshake_ms = 10000,
-			    .head_ms = 10000,
-			    .idle_ms = 30000,
-			    .body_idle_ms = 10000,
-			    .write_idle_ms = 20000,
-			    .connect_ms = 5000,
-			    .response_head_ms = 600000,
-			    .homeserver_idle_ms = 50000 },
+		            .handshakes = 2,
+		            .connections_per_address = 64,
+		            .requests_per_connection = 9,
+		            .request_line_max = 2000,
+		            .field_max = 1000,
+		            .request_head_max = 3000,
+		            .response_head_max = 3000,
+		            .fields_max = 30,
+		            .send_body_max = 200000,
+		            .body_max = 90000,
+		            .handshake_ms = 10000,
+		            .head_ms = 10000,
+		            .idle_ms = 30000,
+		            .body_idle_ms = 10000,
+		            .write_idle_ms = 20000,
+		            .connect_ms = 5000,
+		            .response_head_ms = 600000,
+		            .homeserver_idle_ms = 50000 },
 	};
 }
 
@@ -205,7 +205,7 @@ static void messages_fini(struct messages *m)
 
 /* One more message behind the whole ones; false: there is nothing, or no more. */
 static bool messages_next(struct messages *m, enum h1_side side, enum http_method method,
-			  struct str bytes, bool end)
+                          struct str bytes, bool end)
 {
 	struct reading *r;
 
@@ -252,9 +252,9 @@ static struct messages *read_answers(struct str bytes, const struct messages *re
 
 	check(m != NULL);
 	while (more) {
-		enum http_method method = m->count < requests->count ? requests->at[m->count]->head.method
-								     : HTTP_GET;
-		size_t           before = m->count;
+		enum http_method method =
+			m->count < requests->count ? requests->at[m->count]->head.method : HTTP_GET;
+		size_t before = m->count;
 
 		more = messages_next(m, H1_RESPONSE, method, bytes, end);
 		if (m->count > before && m->at[before]->has_head && !is_final(m->at[before]))
@@ -276,8 +276,9 @@ static bool is_image(const struct reading *up, const struct reading *asked)
 	struct str body = body_of(up);
 
 	if (!asked->has_head || !str_eq(up->head.method_text, asked->head.method_text) ||
-	    !str_eq(up->head.target, asked->head.path) || !str_eq(up->head.host, asked->head.host) ||
-	    up->head.body != asked->head.body || up->head.content_length != asked->head.content_length)
+	    !str_eq(up->head.target, asked->head.path) ||
+	    !str_eq(up->head.host, asked->head.host) || up->head.body != asked->head.body ||
+	    up->head.content_length != asked->head.content_length)
 		return false;
 	if (up->verdict == ERR_OK)
 		return asked->verdict == ERR_OK && str_eq(body, body_of(asked));
@@ -285,7 +286,7 @@ static bool is_image(const struct reading *up, const struct reading *asked)
 }
 
 static const struct reading *find_image(const struct play *p, struct messages *const *asked,
-					const struct reading *up)
+                                        const struct reading *up)
 {
 	for (size_t i = 0; i < p->peer_count; i++)
 		for (size_t k = 0; k < asked[i]->count; k++)
@@ -308,7 +309,8 @@ static void check_forwarded(const struct reading *up)
 	check(hops == 0 && forwarded == 1);
 }
 
-static void check_home(const struct play *p, struct messages *const *asked, const struct far_end *home)
+static void check_home(const struct play *p, struct messages *const *asked,
+                       const struct far_end *home)
 {
 	check(!home->got->bad);
 	for (size_t i = 0; i < home->got->count; i++) {
@@ -363,19 +365,22 @@ static bool was_given(const struct play *p, const struct reading *asked, const s
 	for (size_t i = 0; i < p->home_count && !found; i++) {
 		const struct far_end *home = &p->homes[i];
 
-		for (size_t k = 0; (home->unruly || k < home->got->count) && k < home->said->count; k++) {
+		for (size_t k = 0; (home->unruly || k < home->got->count) && k < home->said->count;
+		     k++) {
 			const struct reading *s = home->said->at[k];
 
-			found |= (home->unruly || is_image(home->got->at[k], asked)) && is_final(s) &&
-				s->head.status == r->head.status &&
-				(r->verdict == ERR_OK ? s->verdict == ERR_OK && str_eq(body_of(s), body_of(r)) :
-							str_starts(body_of(s), body_of(r)));
+			found |= (home->unruly || is_image(home->got->at[k], asked)) &&
+				is_final(s) && s->head.status == r->head.status &&
+				(r->verdict == ERR_OK
+			                 ? s->verdict == ERR_OK && str_eq(body_of(s), body_of(r))
+			                 : str_starts(body_of(s), body_of(r)));
 		}
 	}
 	return found;
 }
 
-static void check_peer(const struct play *p, const struct messages *asked, const struct far_end *peer)
+static void check_peer(const struct play *p, const struct messages *asked,
+                       const struct far_end *peer)
 {
 	struct str       bytes = bytes_str(&peer->stream->taken);
 	struct messages *got = read_answers(bytes, asked, peer->stream->ended);
@@ -388,10 +393,12 @@ static void check_peer(const struct play *p, const struct messages *asked, const
 
 		if (!r->has_head)
 			continue;
-		check(is_ours(r) || (i < requests && asked->at[i]->has_head && was_given(p, asked->at[i], r)));
+		check(is_ours(r) ||
+		      (i < requests && asked->at[i]->has_head && was_given(p, asked->at[i], r)));
 		check(r->head.keep_alive || r->verdict != ERR_OK || i + 1 == got->count);
 	}
-	if (got->count > 0 && got->count < MESSAGES_MAX && got->at[got->count - 1]->verdict == ERR_OK)
+	if (got->count > 0 && got->count < MESSAGES_MAX &&
+	    got->at[got->count - 1]->verdict == ERR_OK)
 		check(got->used == bytes.len);
 	check(peer->stream->queue_peak <= PEER_QUEUE_MAX);
 	messages_fini(got);
@@ -405,7 +412,8 @@ static void check_all(struct play *p)
 		struct far_end *home = &p->homes[i];
 
 		home->got = read_requests(bytes_str(&home->stream->taken));
-		home->said = read_answers(bytes_str(&home->sent), home->got, home->stream->ends == ERR_EOF);
+		home->said = read_answers(bytes_str(&home->sent), home->got,
+		                          home->stream->ends == ERR_EOF);
 	}
 	for (size_t i = 0; i < p->peer_count; i++)
 		asked[i] = read_requests(bytes_str(&p->peers[i].sent));
@@ -528,7 +536,15 @@ static void play_end(struct far_end *f, unsigned how)
 	}
 }
 
-enum step { STEP_CANNED, STEP_LITERAL, STEP_FILL, STEP_ACCEPT, STEP_STALL, STEP_END, STEP_FAR_COUNT };
+enum step {
+	STEP_CANNED,
+	STEP_LITERAL,
+	STEP_FILL,
+	STEP_ACCEPT,
+	STEP_STALL,
+	STEP_END,
+	STEP_FAR_COUNT
+};
 
 static void play_far_step(struct play *p, struct script *s, enum step step, unsigned who)
 {
@@ -540,8 +556,9 @@ static void play_far_step(struct play *p, struct script *s, enum step step, unsi
 		return;
 	switch (step) {
 	case STEP_CANNED:
-		far_send(f, str_of(home ? says[n % (sizeof(says) / sizeof(says[0]))] :
-					  asks[n % (sizeof(asks) / sizeof(asks[0]))]));
+		far_send(f,
+		         str_of(home ? says[n % (sizeof(says) / sizeof(says[0]))]
+		                     : asks[n % (sizeof(asks) / sizeof(asks[0]))]));
 		break;
 	case STEP_LITERAL:
 		far_send(f, script_bytes(s, n & 63));
@@ -584,7 +601,7 @@ static void play_loop_step(struct play *p, struct script *s, unsigned what)
 		break;
 	case 4:
 		inbound_reload(p->inbound, (n & 1) != 0 ? &p->later : &p->settings,
-			       (struct tls_server *)(void *)&p->tls);
+		               (struct tls_server *)(void *)&p->tls);
 		break;
 	case 5:
 		memory_loop_pass(p->loop, n * 5000u);
@@ -661,7 +678,8 @@ static void play_move(struct play *p)
 		memory_loop_settle(p->loop);
 		play_look(p);
 		for (size_t i = 0; i < p->peer_count + p->home_count; i++) {
-			struct far_end *f = i < p->peer_count ? &p->peers[i] : &p->homes[i - p->peer_count];
+			struct far_end *f = i < p->peer_count ? &p->peers[i]
+							      : &p->homes[i - p->peer_count];
 
 			f->stream->accepts = SIZE_MAX;
 			moved |= !f->stream->closed && f->stream->queue.len > 0;
@@ -693,7 +711,7 @@ static void check_nobody_waits(const struct play *p)
 	for (size_t i = 0; i < p->peer_count; i++) {
 		const struct far_end *peer = &p->peers[i];
 		struct messages      *asked = read_requests(bytes_str(&peer->sent));
-		struct messages      *got = read_answers(bytes_str(&peer->stream->taken), asked, false);
+		struct messages *got = read_answers(bytes_str(&peer->stream->taken), asked, false);
 
 		if (!peer->stream->closed && !peer->stream->ending && asked->count < MESSAGES_MAX)
 			check(count_whole(got) >= count_whole(asked));
@@ -712,10 +730,11 @@ static void play_finish(struct play *p)
 
 static void tell(const char *what, size_t n, struct str bytes)
 {
-	size_t shown = bytes.len < 1000 ? bytes.len : 1000, behind = bytes.len - shown < 60 ? bytes.len - shown : 60;
+	size_t shown = bytes.len < 1000 ? bytes.len : 1000,
+	       behind = bytes.len - shown < 60 ? bytes.len - shown : 60;
 
-	fprintf(stderr, "--- %s %zu (%zu bytes)\n%.*s ... %.*s\n", what, n, bytes.len, (int)shown, bytes.ptr,
-		(int)behind, bytes.ptr + bytes.len - behind);
+	fprintf(stderr, "--- %s %zu (%zu bytes)\n%.*s ... %.*s\n", what, n, bytes.len, (int)shown,
+	        bytes.ptr, (int)behind, bytes.ptr + bytes.len - behind);
 }
 
 /* For whoever looks into a crash: RELAY_FUZZ_TELL=1 in the environment. */

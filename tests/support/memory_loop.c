@@ -8,27 +8,27 @@
 #include "net/tls.h"
 
 struct loop {
-	msec         now;
-	struct link  streams; /* struct memory_stream, in order of appearance */
-	struct link  pending; /* struct pending */
-	struct soon  soon_head;
+	msec             now;
+	struct link      streams; /* struct memory_stream, in order of appearance */
+	struct link      pending; /* struct pending */
+	struct soon      soon_head;
 	struct deadline *deadlines[256];
-	size_t       deadline_count;
-	enum err     dials, handshakes;
-	uint64_t     unix_at_zero;
-	struct link  jobs; /* struct work */
-	bool         jobs_held;
+	size_t           deadline_count;
+	enum err         dials, handshakes;
+	uint64_t         unix_at_zero;
+	struct link      jobs; /* struct work */
+	bool             jobs_held;
 };
 
 /* A dial or a handshake under way. */
 struct pending {
-	struct link    link;
-	struct loop   *loop;
-	void         **slot;
-	dial_done_fn  *dialed;
-	tls_done_fn   *secured;
-	void          *arg;
-	struct stream *lower;
+	struct link     link;
+	struct loop    *loop;
+	void          **slot;
+	dial_done_fn   *dialed;
+	tls_done_fn    *secured;
+	void           *arg;
+	struct stream  *lower;
 	struct endpoint to;
 	struct deadline deadline;
 };
@@ -574,8 +574,8 @@ void tls_server_drop(struct tls_server *t)
 		check(--*(int *)(void *)t >= 0);
 }
 
-enum err dns_query_start(struct dns_query **slot, struct dns *d, const char *name, enum dns_type type,
-                         msec deadline_ms, dns_done_fn *done, void *arg)
+enum err dns_query_start(struct dns_query **slot, struct dns *d, const char *name,
+                         enum dns_type type, msec deadline_ms, dns_done_fn *done, void *arg)
 {
 	(void)slot, (void)d, (void)name, (void)type, (void)deadline_ms, (void)done, (void)arg;
 	return ERR_BUSY;

@@ -28,28 +28,28 @@ void       bytes_fini(struct bytes *b);
 
 /* One end of a connection as the program has it; the test is the peer. */
 struct memory_stream {
-	struct stream base;
-	struct loop  *loop;
-	struct link   link;    /* on the loop's streams */
-	struct bytes  shown;   /* what stream_peek() gives, at most STREAM_RX_MAX */
-	struct bytes  coming;  /* sent by the peer, not shown yet */
-	enum err      ends;    /* what comes after; ERR_OK: nothing yet */
-	struct bytes  queue;   /* written, not taken by the peer */
-	struct bytes  taken;
-	size_t        accepts; /* bytes the peer takes at once; SIZE_MAX: all */
-	size_t        queue_peak;
-	bool          news;    /* the owner is to be woken */
-	bool          full;    /* the owner waits for room, or for the last to be sent */
-	bool          ending;  /* stream_shutdown() was called */
-	bool          ended;   /* and the peer has seen it */
-	bool          closed;
-	bool          is_upstream;
-	struct endpoint to;      /* of a dialled one */
+	struct stream   base;
+	struct loop    *loop;
+	struct link     link;   /* on the loop's streams */
+	struct bytes    shown;  /* what stream_peek() gives, at most STREAM_RX_MAX */
+	struct bytes    coming; /* sent by the peer, not shown yet */
+	enum err        ends;   /* what comes after; ERR_OK: nothing yet */
+	struct bytes    queue;  /* written, not taken by the peer */
+	struct bytes    taken;
+	size_t          accepts; /* bytes the peer takes at once; SIZE_MAX: all */
+	size_t          queue_peak;
+	bool            news;   /* the owner is to be woken */
+	bool            full;   /* the owner waits for room, or for the last to be sent */
+	bool            ending; /* stream_shutdown() was called */
+	bool            ended;  /* and the peer has seen it */
+	bool            closed;
+	bool            is_upstream;
+	struct endpoint to; /* of a dialled one */
 };
 
 struct loop *memory_loop_new(void);
 /* Everything must have been closed. Frees the streams, too. */
-void         memory_loop_free(struct loop *l);
+void memory_loop_free(struct loop *l);
 
 /* Wakes, calls and shows until nothing is left to do; time stands. */
 void memory_loop_settle(struct loop *l);
@@ -63,7 +63,7 @@ struct memory_stream *memory_stream_new(struct loop *l, bool upstream);
 
 void memory_stream_send(struct memory_stream *s, struct str bytes); /* the peer sends */
 void memory_stream_end(struct memory_stream *s, enum err e);        /* ERR_EOF, ERR_RESET ... */
-void memory_stream_accept(struct memory_stream *s, size_t n);       /* the peer takes n queued bytes */
+void memory_stream_accept(struct memory_stream *s, size_t n); /* the peer takes n queued bytes */
 
 /* How dialling and handshakes end from now on: ERR_OK, an error, or ERR_BUSY for not at all. */
 void   memory_loop_dials(struct loop *l, enum err e);

@@ -18,7 +18,7 @@
 enum { LOCATION_PATH_MAX = 512 };
 
 struct location {
-	char           host[SERVER_NAME_HOST_MAX + 1]; /* lower case (RFC 3986 6.2.2.1), no brackets */
+	char host[SERVER_NAME_HOST_MAX + 1]; /* lower case (RFC 3986 6.2.2.1), no brackets */
 	enum host_kind kind;
 	uint16_t       port;                        /* 443 unless the URL says otherwise */
 	char           path[LOCATION_PATH_MAX + 1]; /* path and query, begins with '/' */

@@ -12,7 +12,7 @@
 #include "support/memory_loop.h"
 
 #define HEAD(method, fields) method " /x HTTP/1.1\r\nHost: h\r\n" fields "\r\n"
-#define OK_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define OK_ANSWER            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 enum { CONNECT_MS = 9000, ANSWER_MS = 50000 };
 
@@ -67,15 +67,15 @@ static const struct endpoint places[] = {
 	{ .address = { ADDRESS_V4, { 192, 0, 2, 3 }, 443 } },
 };
 
-static struct http_call *open_call(enum http_method method, const char *head, bool body, bool secure,
-				   size_t count)
+static struct http_call *open_call(enum http_method method, const char *head, bool body,
+                                   bool secure, size_t count)
 {
 	struct http_call_options o = {
 		.target = { .to = places,
-			    .count = count,
-			    .tls = secure ? trust() : NULL,
-			    .tls_name = secure ? STRL("name.example") : STRL(""),
-			    .connect_ms = CONNECT_MS },
+		            .count = count,
+		            .tls = secure ? trust() : NULL,
+		            .tls_name = secure ? STRL("name.example") : STRL(""),
+		            .connect_ms = CONNECT_MS },
 		.method = method,
 		.head = str_of(head),
 		.has_body = body,
@@ -173,7 +173,8 @@ static void a_bad_certificate_leaves_the_other_addresses(void **state)
 
 static void targets_that_cannot_be(void **state)
 {
-	struct http_call_options o = { .target = { .to = places, .tls = trust() }, .head = STRL("x") };
+	struct http_call_options o = { .target = { .to = places, .tls = trust() },
+		                       .head = STRL("x") };
 
 	(void)state;
 	assert_int_equal(http_call_open(pool, &o, on_wake, NULL, &call), ERR_RANGE);
@@ -197,7 +198,8 @@ static void nothing_is_sent_twice(void **state)
 	memory_loop_settle(loop);
 	http_call_flush(call);
 	assert_false(http_call_reused(call));
-	assert_true(str_is(bytes_str(&home(1)->taken), HEAD("PUT", "Content-Length: 6\r\n") "abcdef"));
+	assert_true(
+		str_is(bytes_str(&home(1)->taken), HEAD("PUT", "Content-Length: 6\r\n") "abcdef"));
 	answer(1, OK_ANSWER);
 	finish();
 }

@@ -15,14 +15,14 @@
 #include "loop/inside.h"
 #include "unit/loop/harness.h"
 
-#define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
-#define PUT "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
-#define POST "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
-#define EMPTY_POST "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
-#define HEAD "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n"
-#define OK_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define GET                 "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+#define PUT                 "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+#define POST                "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+#define EMPTY_POST          "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+#define HEAD                "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n"
+#define OK_ANSWER           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define PLAIN(fields, body) "HTTP/1.1 200 OK\r\n" fields "\r\n" body
-#define CHUNKED(body) PLAIN("Transfer-Encoding: chunked\r\n", body)
+#define CHUNKED(body)       PLAIN("Transfer-Encoding: chunked\r\n", body)
 
 enum after { STAYS, ENDS, RESETS }; /* what the server does behind its answer */
 
@@ -38,58 +38,68 @@ static const struct row {
 	bool             kept;
 } rows[] = {
 	{ "length", HTTP_GET, OK_ANSWER, STAYS, ERR_OK, 200, "ok", true },
-	{ "chunks", HTTP_GET, CHUNKED("2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nT: 1\r\n\r\n"), STAYS, ERR_OK, 200,
-	  "abcde", true },
+	{ "chunks", HTTP_GET, CHUNKED("2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nT: 1\r\n\r\n"), STAYS,
+	  ERR_OK, 200, "abcde", true },
 	{ "empty", HTTP_GET, PLAIN("Content-Length: 0\r\n", ""), STAYS, ERR_OK, 200, "", true },
 	{ "to the end", HTTP_GET, PLAIN("", "all"), ENDS, ERR_OK, 200, "all", false },
 	{ "to a broken end", HTTP_GET, PLAIN("", "all"), RESETS, ERR_RESET, 200, "all", false },
-	{ "asked to close", HTTP_GET, PLAIN("Connection: close\r\nContent-Length: 1\r\n", "x"), STAYS,
-	  ERR_OK, 200, "x", false },
-	{ "1.0 ends", HTTP_GET, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", STAYS, ERR_OK, 200, "x",
-	  false },
-	{ "1.0 kept", HTTP_GET, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
-	  STAYS, ERR_OK, 200, "x", true },
+	{ "asked to close", HTTP_GET, PLAIN("Connection: close\r\nContent-Length: 1\r\n", "x"),
+	  STAYS, ERR_OK, 200, "x", false },
+	{ "1.0 ends", HTTP_GET, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", STAYS, ERR_OK, 200,
+	  "x", false },
+	{ "1.0 kept", HTTP_GET,
+	  "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", STAYS, ERR_OK,
+	  200, "x", true },
 	{ "leftover bytes", HTTP_GET, OK_ANSWER "H", STAYS, ERR_OK, 200, "ok", false },
 	{ "two answers", HTTP_GET, OK_ANSWER OK_ANSWER, STAYS, ERR_OK, 200, "ok", false },
 	{ "answered and gone", HTTP_GET, OK_ANSWER, ENDS, ERR_OK, 200, "ok", false },
-	{ "HEAD has no body", HTTP_HEAD, PLAIN("Content-Length: 99\r\n", ""), STAYS, ERR_OK, 200, "", true },
-	{ "HEAD with one", HTTP_HEAD, PLAIN("Content-Length: 2\r\n", "ok"), STAYS, ERR_OK, 200, "", false },
-	{ "204", HTTP_GET, "HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n", STAYS, ERR_OK, 204, "", true },
-	{ "304", HTTP_GET, "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", STAYS, ERR_OK, 304, "", true },
+	{ "HEAD has no body", HTTP_HEAD, PLAIN("Content-Length: 99\r\n", ""), STAYS, ERR_OK, 200,
+	  "", true },
+	{ "HEAD with one", HTTP_HEAD, PLAIN("Content-Length: 2\r\n", "ok"), STAYS, ERR_OK, 200, "",
+	  false },
+	{ "204", HTTP_GET, "HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n", STAYS, ERR_OK, 204, "",
+	  true },
+	{ "304", HTTP_GET, "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", STAYS, ERR_OK, 304, "",
+	  true },
 	{ "1xx are passed over", HTTP_GET,
-	  "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" OK_ANSWER, STAYS, ERR_OK,
-	  200, "ok", true },
-	{ "1xx with a length", HTTP_GET, "HTTP/1.1 102 Wait\r\nContent-Length: 7\r\n\r\n" OK_ANSWER, STAYS,
+	  "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" OK_ANSWER, STAYS,
 	  ERR_OK, 200, "ok", true },
+	{ "1xx with a length", HTTP_GET, "HTTP/1.1 102 Wait\r\nContent-Length: 7\r\n\r\n" OK_ANSWER,
+	  STAYS, ERR_OK, 200, "ok", true },
 	{ "1xx without end", HTTP_GET,
 	  "HTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\n"
 	  "HTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\nHTTP/1.1 102 W\r\n\r\n"
-	  "HTTP/1.1 102 W\r\n\r\n" OK_ANSWER, STAYS, ERR_BAD_ANSWER, 0, "", false },
-	{ "101", HTTP_GET, "HTTP/1.1 101 Other\r\nUpgrade: x\r\n\r\n", STAYS, ERR_BAD_ANSWER, 0, "", false },
+	  "HTTP/1.1 102 W\r\n\r\n" OK_ANSWER,
+	  STAYS, ERR_BAD_ANSWER, 0, "", false },
+	{ "101", HTTP_GET, "HTTP/1.1 101 Other\r\nUpgrade: x\r\n\r\n", STAYS, ERR_BAD_ANSWER, 0, "",
+	  false },
 	{ "nothing", HTTP_GET, "", ENDS, ERR_RESET, 0, "", false },
 	{ "nothing, rudely", HTTP_GET, "", RESETS, ERR_RESET, 0, "", false },
-	{ "within the head", HTTP_GET, "HTTP/1.1 200 OK\r\nConte", ENDS, ERR_TRUNCATED, 0, "", false },
-	{ "within the body", HTTP_GET, PLAIN("Content-Length: 5\r\n", "ab"), ENDS, ERR_TRUNCATED, 200, "ab",
+	{ "within the head", HTTP_GET, "HTTP/1.1 200 OK\r\nConte", ENDS, ERR_TRUNCATED, 0, "",
 	  false },
+	{ "within the body", HTTP_GET, PLAIN("Content-Length: 5\r\n", "ab"), ENDS, ERR_TRUNCATED,
+	  200, "ab", false },
 	{ "within a chunk", HTTP_GET, CHUNKED("5\r\nab"), ENDS, ERR_TRUNCATED, 200, "ab", false },
-	{ "before the last chunk", HTTP_GET, CHUNKED("2\r\nab\r\n"), ENDS, ERR_TRUNCATED, 200, "ab", false },
-	{ "within the trailers", HTTP_GET, CHUNKED("2\r\nab\r\n0\r\nT: 1\r\n"), ENDS, ERR_TRUNCATED, 200,
+	{ "before the last chunk", HTTP_GET, CHUNKED("2\r\nab\r\n"), ENDS, ERR_TRUNCATED, 200, "ab",
+	  false },
+	{ "within the trailers", HTTP_GET, CHUNKED("2\r\nab\r\n0\r\nT: 1\r\n"), ENDS, ERR_TRUNCATED,
+	  200, "ab", false },
+	{ "bad chunk size", HTTP_GET, CHUNKED("2\r\nab\r\nxyz\r\n"), STAYS, ERR_BAD_ANSWER, 200,
 	  "ab", false },
-	{ "bad chunk size", HTTP_GET, CHUNKED("2\r\nab\r\nxyz\r\n"), STAYS, ERR_BAD_ANSWER, 200, "ab",
+	{ "bad chunk end", HTTP_GET, CHUNKED("2\r\nabc\r\n"), STAYS, ERR_BAD_ANSWER, 200, "ab",
 	  false },
-	{ "bad chunk end", HTTP_GET, CHUNKED("2\r\nabc\r\n"), STAYS, ERR_BAD_ANSWER, 200, "ab", false },
-	{ "chunk too large", HTTP_GET, CHUNKED("fffffffffffffffff\r\n"), STAYS, ERR_BAD_ANSWER, 200, "",
-	  false },
+	{ "chunk too large", HTTP_GET, CHUNKED("fffffffffffffffff\r\n"), STAYS, ERR_BAD_ANSWER, 200,
+	  "", false },
 	{ "two lengths", HTTP_GET, PLAIN("Content-Length: 2\r\nContent-Length: 2\r\n", "ok"), STAYS,
 	  ERR_BAD_ANSWER, 0, "", false },
 	{ "length and chunks", HTTP_GET,
-	  PLAIN("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), STAYS, ERR_BAD_ANSWER,
-	  0, "", false },
+	  PLAIN("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), STAYS,
+	  ERR_BAD_ANSWER, 0, "", false },
 	{ "a huge length", HTTP_GET, PLAIN("Content-Length: 99999999999999999999\r\n", ""), STAYS,
 	  ERR_BAD_ANSWER, 0, "", false },
 	{ "not HTTP", HTTP_GET, "SSH-2.0-OpenSSH_9.2\r\n", STAYS, ERR_BAD_ANSWER, 0, "", false },
-	{ "bare LF", HTTP_GET, "HTTP/1.1 200 OK\nContent-Length: 0\n\n", STAYS, ERR_BAD_ANSWER, 0, "",
-	  false },
+	{ "bare LF", HTTP_GET, "HTTP/1.1 200 OK\nContent-Length: 0\n\n", STAYS, ERR_BAD_ANSWER, 0,
+	  "", false },
 };
 
 /* What the server does with one connection: reads so many heads, says something, then this. */
@@ -105,34 +115,119 @@ struct serving {
 static const struct pair {
 	const char      *name;
 	enum http_method method;
-	const char      *head, *body; /* of the second */
+	const char      *head, *body;   /* of the second */
 	struct serving   first, second; /* connections */
 	size_t           connections;
 	enum err         failed;
 	bool             retried;
 } pairs[] = {
-	{ "reused", HTTP_GET, GET, NULL, { 1, OK_ANSWER, STAYS, OK_ANSWER, STAYS }, { 0 }, 1, ERR_OK, false },
-	{ "closed while idle", HTTP_GET, GET, NULL, { 1, OK_ANSWER, ENDS, NULL, STAYS },
-	  { 1, OK_ANSWER, STAYS, NULL, STAYS }, 2, ERR_OK, false },
-	{ "dead at a GET", HTTP_GET, GET, NULL, { 1, OK_ANSWER, STAYS, "", ENDS },
-	  { 1, OK_ANSWER, STAYS, NULL, STAYS }, 2, ERR_OK, true },
-	{ "reset at a GET", HTTP_GET, GET, NULL, { 1, OK_ANSWER, STAYS, "", RESETS },
-	  { 1, OK_ANSWER, STAYS, NULL, STAYS }, 2, ERR_OK, true },
-	{ "dead at a HEAD", HTTP_HEAD, HEAD, NULL, { 1, OK_ANSWER, STAYS, "", ENDS },
-	  { 1, PLAIN("Content-Length: 2\r\n", ""), STAYS, NULL, STAYS }, 2, ERR_OK, true },
-	{ "dead at a PUT", HTTP_PUT, PUT, "abcde", { 1, OK_ANSWER, STAYS, "", ENDS },
-	  { 1, OK_ANSWER, STAYS, NULL, STAYS }, 2, ERR_OK, true },
-	{ "dead at a POST", HTTP_POST, POST, "abcde", { 1, OK_ANSWER, STAYS, "", ENDS }, { 0 }, 1, ERR_RESET,
+	{ "reused",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, OK_ANSWER, STAYS },
+	  { 0 },
+	  1,
+	  ERR_OK,
 	  false },
-	{ "dead at a POST without body", HTTP_POST, EMPTY_POST, NULL, { 1, OK_ANSWER, STAYS, "", ENDS },
-	  { 0 }, 1, ERR_RESET, false },
-	{ "dead twice", HTTP_GET, GET, NULL, { 1, OK_ANSWER, STAYS, "", ENDS },
-	  { 1, "", ENDS, NULL, STAYS }, 2, ERR_RESET, true },
-	{ "half an answer is no invitation", HTTP_GET, GET, NULL,
-	  { 1, OK_ANSWER, STAYS, "HTTP/1.1 200 O", ENDS }, { 0 }, 1, ERR_TRUNCATED, false },
-	{ "nor is an informational one", HTTP_GET, GET, NULL,
-	  { 1, OK_ANSWER, STAYS, "HTTP/1.1 100 Continue\r\n\r\n", ENDS }, { 0 }, 1, ERR_RESET, false },
-	{ "early answer", HTTP_GET, GET, NULL, { 1, OK_ANSWER, STAYS, OK_ANSWER, STAYS }, { 0 }, 1, ERR_OK,
+	{ "closed while idle",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, ENDS, NULL, STAYS },
+	  { 1, OK_ANSWER, STAYS, NULL, STAYS },
+	  2,
+	  ERR_OK,
+	  false },
+	{ "dead at a GET",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 1, OK_ANSWER, STAYS, NULL, STAYS },
+	  2,
+	  ERR_OK,
+	  true },
+	{ "reset at a GET",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "", RESETS },
+	  { 1, OK_ANSWER, STAYS, NULL, STAYS },
+	  2,
+	  ERR_OK,
+	  true },
+	{ "dead at a HEAD",
+	  HTTP_HEAD,
+	  HEAD,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 1, PLAIN("Content-Length: 2\r\n", ""), STAYS, NULL, STAYS },
+	  2,
+	  ERR_OK,
+	  true },
+	{ "dead at a PUT",
+	  HTTP_PUT,
+	  PUT,
+	  "abcde",
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 1, OK_ANSWER, STAYS, NULL, STAYS },
+	  2,
+	  ERR_OK,
+	  true },
+	{ "dead at a POST",
+	  HTTP_POST,
+	  POST,
+	  "abcde",
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 0 },
+	  1,
+	  ERR_RESET,
+	  false },
+	{ "dead at a POST without body",
+	  HTTP_POST,
+	  EMPTY_POST,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 0 },
+	  1,
+	  ERR_RESET,
+	  false },
+	{ "dead twice",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "", ENDS },
+	  { 1, "", ENDS, NULL, STAYS },
+	  2,
+	  ERR_RESET,
+	  true },
+	{ "half an answer is no invitation",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "HTTP/1.1 200 O", ENDS },
+	  { 0 },
+	  1,
+	  ERR_TRUNCATED,
+	  false },
+	{ "nor is an informational one",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, "HTTP/1.1 100 Continue\r\n\r\n", ENDS },
+	  { 0 },
+	  1,
+	  ERR_RESET,
+	  false },
+	{ "early answer",
+	  HTTP_GET,
+	  GET,
+	  NULL,
+	  { 1, OK_ANSWER, STAYS, OK_ANSWER, STAYS },
+	  { 0 },
+	  1,
+	  ERR_OK,
 	  false },
 };
 
@@ -146,15 +241,15 @@ struct served {
 	bool                  spoken, spoken_again;
 };
 
-static struct listener  *listener;
-static struct http_pool *pool;
-static struct served     served[CONNECTIONS_MAX];
-static size_t            served_count;
+static struct listener      *listener;
+static struct http_pool     *pool;
+static struct served         served[CONNECTIONS_MAX];
+static size_t                served_count;
 static const struct serving *plans[CONNECTIONS_MAX];
-static struct http_call *call;
-static struct buf        got;
-static size_t            piece; /* of what the caller reads at once */
-static const char       *to_send;
+static struct http_call     *call;
+static struct buf            got;
+static size_t                piece; /* of what the caller reads at once */
+static const char           *to_send;
 
 /* ---- the server ---- */
 
@@ -168,7 +263,9 @@ static void server_do(struct served *s, const char *says, enum after after)
 		struct linger hard = { 1, 0 };
 		uv_os_fd_t    fd;
 
-		assert_int_equal(uv_fileno((uv_handle_t *)sock_uv((struct sock *)(void *)s->stream), &fd), 0);
+		assert_int_equal(
+			uv_fileno((uv_handle_t *)sock_uv((struct sock *)(void *)s->stream), &fd),
+			0);
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 		stream_close(s->stream);
 		s->stream = NULL;
@@ -300,7 +397,8 @@ static void play(const struct row *row)
 	if (row->after == ENDS && row->failed == ERR_OK)
 		harness_run_for(20); /* the end may come a little later */
 	assert_int_equal(http_call_failed(call), row->failed);
-	assert_int_equal(http_call_answer(call) == NULL ? 0 : http_call_answer(call)->status, row->status);
+	assert_int_equal(http_call_answer(call) == NULL ? 0 : http_call_answer(call)->status,
+	                 row->status);
 	assert_true(str_is(buf_str(&got), row->body));
 	assert_int_equal(http_call_done(call), row->failed == ERR_OK);
 	close_call();
@@ -416,7 +514,8 @@ static void the_oldest_makes_room(void **state)
 
 static void nobody_is_there(void **state)
 {
-	struct http_call_options o = { .target = { .count = 1, .connect_ms = 5000 }, .head = STRL(GET) };
+	struct http_call_options o = { .target = { .count = 1, .connect_ms = 5000 },
+		                       .head = STRL(GET) };
 	struct endpoint          gone = *listener_endpoint(listener);
 
 	(void)state;
@@ -435,7 +534,8 @@ static void on_echo(void *arg)
 	struct str     in;
 	size_t         room;
 
-	while ((room = stream_room(s->stream)) > 0 && (in = str_head(stream_peek(s->stream), room)).len > 0) {
+	while ((room = stream_room(s->stream)) > 0 &&
+	       (in = str_head(stream_peek(s->stream), room)).len > 0) {
 		s->heads += in.len;
 		(void)stream_write(s->stream, in);
 		stream_consume(s->stream, in.len);
@@ -478,8 +578,10 @@ static void on_pump(void *arg)
 static void much_both_ways(void **state)
 {
 	struct endpoint          any = { .address = address_v4(127, 0, 0, 1, 0) };
-	struct http_call_options o = { .target = { .count = 1, .connect_ms = 5000 }, .method = HTTP_PUT,
-				       .has_body = true, .response_head_ms = 5000 };
+	struct http_call_options o = { .target = { .count = 1, .connect_ms = 5000 },
+		                       .method = HTTP_PUT,
+		                       .has_body = true,
+		                       .response_head_ms = 5000 };
 
 	(void)state;
 	pumped = read_back = 0;
@@ -501,7 +603,8 @@ static void stop_when_seen(void *arg)
 /* After so many milliseconds' worth of loop turns, wherever it is by then. */
 static void closed_at_any_moment(void **state)
 {
-	static const struct serving plan = { 1, CHUNKED("2\r\nab\r\n0\r\n\r\n"), STAYS, NULL, STAYS };
+	static const struct serving plan = { 1, CHUNKED("2\r\nab\r\n0\r\n\r\n"), STAYS, NULL,
+		                             STAYS };
 
 	for (unsigned turns = 0; turns < 12; turns++) {
 		plans[0] = &plan;

@@ -11,9 +11,9 @@
 
 #include "support/memory_loop.h"
 
-#define GET(n) "GET /" #n " HTTP/1.1\r\nHost: x\r\n\r\n"
+#define GET(n)      "GET /" #n " HTTP/1.1\r\nHost: x\r\n\r\n"
 #define GET_LAST(n) "GET /" #n " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-#define PUT(n) "PUT /0 HTTP/1.1\r\nHost: x\r\nContent-Length: " #n "\r\n\r\n"
+#define PUT(n)      "PUT /0 HTTP/1.1\r\nHost: x\r\nContent-Length: " #n "\r\n\r\n"
 
 enum { IDLE_MS = 30000, WRITE_MS = 20000, BODY_MS = 10000, HALF_MS = 2000 };
 
@@ -29,7 +29,7 @@ struct world {
 	struct memory_stream *peer;
 	struct http_request  *request;
 	size_t                left;
-	enum err              broken; /* why the latest request was */
+	enum err              broken;   /* why the latest request was */
 	bool                  withhold; /* the answer */
 };
 

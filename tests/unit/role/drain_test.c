@@ -47,7 +47,8 @@ static void test_verdict(void **state)
 		enum queue_verdict got = drain_verdict(r->status, r->tries, r->tried_ms, &reason);
 
 		if (got != r->want)
-			print_error("row %zu: %d after %u tries\n", i, r->status, (unsigned)r->tries);
+			print_error("row %zu: %d after %u tries\n", i, r->status,
+			            (unsigned)r->tries);
 		assert_int_equal(got, r->want);
 		assert_non_null(reason);
 		assert_int_equal(reason[0] == '\0', got == QUEUE_DELIVERED);

@@ -423,8 +423,9 @@ static void the_last_one_held_may_free_it(void **state)
 	home_leaves();
 	make_sleeper();
 	hold(0, AWAKE_MESSAGE, 15000);
-	assert_int_equal(sleeper_wait_start(&waits[1], sleeper, AWAKE_KEYS, 15000, on_waited_last, NULL),
-	                 ERR_OK);
+	assert_int_equal(
+		sleeper_wait_start(&waits[1], sleeper, AWAKE_KEYS, 15000, on_waited_last, NULL),
+		ERR_OK);
 	home_comes();
 	while (sleeper != NULL)
 		harness_run();

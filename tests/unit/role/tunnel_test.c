@@ -35,7 +35,8 @@ static int setup(void **state)
 	loop = memory_loop_new();
 	near = memory_stream_new(loop, false);
 	far = memory_stream_new(loop, true);
-	return tunnel_start(loop, &near->base, &far->base, IDLE_MS, on_ended, NULL, &tunnel) != ERR_OK;
+	return tunnel_start(loop, &near->base, &far->base, IDLE_MS, on_ended, NULL, &tunnel) !=
+		ERR_OK;
 }
 
 static int teardown(void **state)
