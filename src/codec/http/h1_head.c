@@ -311,7 +311,7 @@ static struct str part(struct str bytes, size_t at, size_t len)
 	return (struct str){ bytes.ptr + at, len };
 }
 
-/* H-23: a name with an underscore is dropped, since others may read "_" as "-". */
+/* RFC 9110 5.1 leaves it open: a name with an underscore is dropped, since others may read "_" as "-". */
 static void view_fields(struct view *v, struct str bytes)
 {
 	for (size_t i = 0; i < v->p->slot_count; i++) {
