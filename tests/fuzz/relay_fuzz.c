@@ -357,7 +357,20 @@ static bool is_ours(const struct reading *r)
 		(r->body_len == 0 || str_starts(body_of(r), STRL("{\"")));
 }
 
-/* Did some homeserver give this answer to this request? A cut one may be the beginning of it. */
+/* A cut one may be the beginning of it. */
+static bool is_same_answer(const struct reading *asked, const struct reading *said,
+                           const struct reading *seen)
+{
+	if (!is_final(said) || said->head.status != seen->head.status)
+		return false;
+	if (asked->head.method == HTTP_HEAD)
+		return true;
+	if (seen->verdict == ERR_OK)
+		return said->verdict == ERR_OK && str_eq(body_of(said), body_of(seen));
+	return str_starts(body_of(said), body_of(seen));
+}
+
+/* Did some homeserver give this answer to this request? */
 static bool was_given(const struct play *p, const struct reading *asked, const struct reading *r)
 {
 	bool found = false;
@@ -370,10 +383,7 @@ static bool was_given(const struct play *p, const struct reading *asked, const s
 			const struct reading *s = home->said->at[k];
 
 			found |= (home->unruly || is_image(home->got->at[k], asked)) &&
-				is_final(s) && s->head.status == r->head.status &&
-				(r->verdict == ERR_OK
-			                 ? s->verdict == ERR_OK && str_eq(body_of(s), body_of(r))
-			                 : str_starts(body_of(s), body_of(r)));
+				is_same_answer(asked, s, r);
 		}
 	}
 	return found;
