@@ -168,19 +168,24 @@ static enum err neighbours_add(struct house *h, const struct settings *s)
 	return ERR_OK;
 }
 
-static void neighbours_tell(struct house *h)
-{
-	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
-		upstream_set(LIST_ENTRY(l, struct neighbour, link)->upstream, h->tls_client,
-		             h->dns);
-}
-
 static const struct homeserver_settings *homeserver_of(const struct settings *s, const char *url)
 {
 	for (size_t i = 0; i < s->homeserver_count; i++)
 		if (strcmp(s->homeservers[i].url, url) == 0)
 			return &s->homeservers[i];
 	return NULL;
+}
+
+static void neighbours_tell(struct house *h, const struct settings *s)
+{
+	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
+		struct neighbour                 *n = LIST_ENTRY(l, struct neighbour, link);
+		const struct homeserver_settings *hs = homeserver_of(s, n->url);
+
+		upstream_set(n->upstream, h->tls_client, h->dns);
+		if (hs != NULL)
+			upstream_limit(n->upstream, hs, &s->limits);
+	}
 }
 
 /* Receptions follow the settings: made where a homeserver now sleeps, retired where it no longer does. */
@@ -549,26 +554,31 @@ static enum err open_cache(struct house *h, const struct settings *s)
 	return cache_open(&o, &h->cache);
 }
 
+static struct http_pool_options pool_options(struct house *h, const struct limit_settings *l)
+{
+	return (struct http_pool_options){
+		.limits = { l->response_head_max, l->response_head_max, l->response_head_max,
+		            H1_FIELDS_MAX },
+		.idle_max = l->outbound_connections,
+		.idle_per_target_max = l->outbound_per_server,
+		.idle_ms = l->pool_idle_ms,
+		.handshakes = &h->handshakes,
+	};
+}
+
 /* ---- opening ---- */
 
 static enum err open_shared(struct house *h, struct settings *s, struct house_fault *fault)
 {
 	const struct limit_settings *l = &s->limits;
-	struct http_pool_options     pool = {
-		    .limits = { l->response_head_max, l->response_head_max, l->response_head_max,
-		                H1_FIELDS_MAX },
-		    .idle_max = l->outbound_connections,
-		    .idle_per_target_max = l->outbound_per_server,
-		    .idle_ms = l->pool_idle_ms,
-		    .handshakes = &h->handshakes,
-	};
-	struct resolver_options resolver = {
-		.loop = h->loop,
-		.policy = &h->policy,
-		.handshakes = &h->handshakes,
-		.store = { load_resolution, save_resolution, h },
-		.names_max = l->memory_class * NAMES_PER_CLASS_MB,
-		.deadline_ms = l->resolve_connect_ms,
+	struct http_pool_options     pool = pool_options(h, l);
+	struct resolver_options      resolver = {
+		     .loop = h->loop,
+		     .policy = &h->policy,
+		     .handshakes = &h->handshakes,
+		     .store = { load_resolution, save_resolution, h },
+		     .names_max = l->memory_class * NAMES_PER_CLASS_MB,
+		     .deadline_ms = l->resolve_connect_ms,
 	};
 	enum err e;
 
@@ -707,6 +717,8 @@ static void swap_dns(struct house *h, struct dns *fresh)
 static void take_over(struct house *h, struct settings *s, struct tls_server *server,
                       struct tls_client *client)
 {
+	struct http_pool_options pool = pool_options(h, &s->limits);
+
 	tls_server_drop(h->tls_server);
 	h->tls_server = server;
 	if (h->tls_client != NULL)
@@ -717,8 +729,9 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	servers_set(h->servers, s->limits.outbound_connections, s->limits.outbound_per_server);
 	resolver_set(h->resolver, client, h->dns);
 	resolver_forget(h->resolver);
+	http_pool_set(h->pool, &pool);
 	http_pool_clear(h->pool);
-	neighbours_tell(h);
+	neighbours_tell(h, s);
 	if (h->queue == NULL && has_sleeper(s))
 		open_queue(h, s);
 	receptions_set(h, s);

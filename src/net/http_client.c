@@ -27,6 +27,7 @@ struct kept {
 	struct link       link; /* on pool->idle */
 	struct stream    *stream;
 	struct link_key   key;
+	unsigned          era; /* of the pool when it was made */
 	struct deadline   deadline;
 	struct soon       soon; /* closing, from inside the stream's wake */
 };
@@ -36,6 +37,7 @@ struct http_pool {
 	struct http_pool_options options;
 	struct link              idle; /* longest idle first */
 	size_t                   count;
+	unsigned                 era; /* counts http_pool_clear() */
 };
 
 enum call_state {
@@ -148,7 +150,7 @@ static size_t pool_count_target(const struct http_pool *p, const struct link_key
 
 static void pool_put(struct http_pool *p, struct kept *k)
 {
-	if (p->options.idle_max == 0 ||
+	if (p->options.idle_max == 0 || k->era != p->era ||
 	    pool_count_target(p, &k->key) >= p->options.idle_per_target_max) {
 		kept_free(k);
 		return;
@@ -189,7 +191,15 @@ size_t http_pool_idle(const struct http_pool *p)
 
 void http_pool_clear(struct http_pool *p)
 {
+	p->era++;
 	while (!list_empty(&p->idle))
+		kept_free(LIST_ENTRY(p->idle.next, struct kept, link));
+}
+
+void http_pool_set(struct http_pool *p, const struct http_pool_options *o)
+{
+	p->options = *o;
+	while (p->count > o->idle_max)
 		kept_free(LIST_ENTRY(p->idle.next, struct kept, link));
 }
 
@@ -212,6 +222,7 @@ static struct kept *kept_new(struct http_pool *p, struct stream *st, const struc
 	}
 	k->pool = p;
 	k->stream = st;
+	k->era = p->era;
 	k->key.endpoint = *reached;
 	(void)str_copy(str_of(tls_name), k->key.tls_name, sizeof(k->key.tls_name));
 	list_init(&k->link);

@@ -32,7 +32,9 @@ struct http_pool_options {
 struct http_pool *http_pool_new(struct loop *l, const struct http_pool_options *o);
 void              http_pool_free(struct http_pool *p); /* no call may be open */
 size_t            http_pool_idle(const struct http_pool *p);
-void              http_pool_clear(struct http_pool *p); /* closes what is kept */
+/* Closes what is kept, now and when calls under way give it back: after a change of authorities. */
+void http_pool_clear(struct http_pool *p);
+void http_pool_set(struct http_pool *p, const struct http_pool_options *o); /* a reload */
 
 struct http_target {
 	const struct endpoint *to; /* tried in order, staggered */

@@ -194,11 +194,10 @@ static void upstream_fill(struct upstream *u, const struct homeserver_settings *
 	u->until = MS_NEVER;
 }
 
-enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
-                      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
-                      struct upstream **out)
+static struct http_pool_options pool_options(const struct homeserver_settings *hs,
+                                             const struct limit_settings      *limits)
 {
-	struct http_pool_options pool = {
+	return (struct http_pool_options){
 		.limits = { .line_max = limits->response_head_max,
 		            .field_max = limits->response_head_max,
 		            .head_max = limits->response_head_max,
@@ -207,7 +206,24 @@ enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
 		.idle_per_target_max = hs->connections_max,
 		.idle_ms = limits->homeserver_idle_ms,
 	};
-	struct upstream *u = calloc(1, sizeof(*u));
+}
+
+void upstream_limit(struct upstream *u, const struct homeserver_settings *hs,
+                    const struct limit_settings *limits)
+{
+	struct http_pool_options pool = pool_options(hs, limits);
+
+	u->connect_ms = limits->connect_ms;
+	limit_set_max(&u->calls, hs->connections_max);
+	http_pool_set(u->pool, &pool);
+}
+
+enum err upstream_new(struct loop *l, const struct homeserver_settings *hs,
+                      const struct limit_settings *limits, struct tls_client *tls, struct dns *dns,
+                      struct upstream **out)
+{
+	struct http_pool_options pool = pool_options(hs, limits);
+	struct upstream         *u = calloc(1, sizeof(*u));
 
 	if (u == NULL)
 		return ERR_NOMEM;
@@ -242,6 +258,8 @@ void upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns)
 		tls_client_drop(u->tls);
 	u->tls = u->secure ? tls : NULL;
 	u->dns = dns;
+	if (u->secure && u->pool != NULL)
+		http_pool_clear(u->pool); /* they were made under other authorities */
 }
 
 void upstream_drop(struct upstream *u)

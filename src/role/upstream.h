@@ -40,7 +40,9 @@ void upstream_note(struct upstream *u, enum err e);
 
 struct http_pool *upstream_pool(struct upstream *u);
 struct limit     *upstream_calls(struct upstream *u); /* the ceiling on connections to it */
-/* For a reload: where names are asked and which authorities count from now on. */
+/* For a reload: ceilings and times, where names are asked and which authorities count from now on. */
+void upstream_limit(struct upstream *u, const struct homeserver_settings *hs,
+                    const struct limit_settings *limits);
 void upstream_set(struct upstream *u, struct tls_client *tls, struct dns *dns);
 bool upstream_is_local(const struct upstream *u); /* unix socket */
 

@@ -122,6 +122,39 @@ static void keep_one(void)
 	assert_int_equal(http_pool_idle(pool), 1);
 }
 
+/* Made before the pool was cleared, given back after: other authorities may count by then. */
+static void what_is_cleared_stays_away(void **state)
+{
+	(void)state;
+	keep_one();
+	call = open_call(HTTP_GET, HEAD("GET", ""), false, false, 1);
+	assert_true(http_call_reused(call));
+	http_pool_clear(pool);
+	answer(0, OK_ANSWER);
+	finish();
+	assert_int_equal(http_pool_idle(pool), 0);
+	assert_true(home(0)->closed);
+}
+
+static void fewer_are_kept_after_a_reload(void **state)
+{
+	struct http_pool_options o = { { 4000, 4000, 8000, 50 }, 1, 4, 60000, &handshakes };
+	struct http_call        *first;
+
+	(void)state;
+	first = open_call(HTTP_GET, HEAD("GET", ""), false, false, 1);
+	call = open_call(HTTP_GET, HEAD("GET", ""), false, false, 1);
+	memory_loop_settle(loop);
+	answer(0, OK_ANSWER);
+	answer(1, OK_ANSWER);
+	finish();
+	call = first;
+	finish();
+	assert_int_equal(http_pool_idle(pool), 2);
+	http_pool_set(pool, &o);
+	assert_int_equal(http_pool_idle(pool), 1);
+}
+
 static void connecting_has_one_patience(void **state)
 {
 	(void)state;
@@ -326,6 +359,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(what_is_cleared_stays_away),
+		T(fewer_are_kept_after_a_reload),
 		T(connecting_has_one_patience),
 		T(waiting_for_a_handshake_is_part_of_it),
 		T(tls_that_cannot_begin),
