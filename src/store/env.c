@@ -236,6 +236,12 @@ static enum err check_schema(struct env *e, const struct env_options *o, struct 
 	found = schema_of(bytes);
 	if (found == o->schema)
 		return ERR_OK;
+	if (found < o->schema && o->durable) {
+		say(notice,
+		    "%s was written by an older doorstep (schema %u, this one knows %u); it is left alone",
+		    o->path, (unsigned)found, (unsigned)o->schema);
+		return ERR_UNSUPPORTED;
+	}
 	if (found > o->schema) {
 		say(notice,
 		    "%s was written by a newer doorstep (schema %u, this one knows %u); it is left alone",

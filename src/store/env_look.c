@@ -458,6 +458,8 @@ const char *env_look(int fd)
 	    first.trees[0].page_size != second.trees[0].page_size)
 		return "has no valid head";
 	m = second.transaction > first.transaction ? &second : &first;
+	if (m->transaction % 2 != (m == &second)) /* LMDB finds the head by that, too */
+		return "has no valid head";
 	if (m->last_page >= (uint64_t)INT64_MAX / m->trees[0].page_size ||
 	    (uint64_t)st.st_size < ((uint64_t)m->last_page + 1) * m->trees[0].page_size)
 		return "is shorter than its last page";
