@@ -17,12 +17,14 @@ enum { BYTES = 1 << 20 };
 static char dir[64], path[96], data[128];
 
 /* The linker puts these in front of the library's (see tests/CMakeLists.txt): file systems that refuse. */
-int        __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
-int        __real_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
-static int open_fails_with;
+int             __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
+int             __real_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode);
+static int      open_fails_with;
+static unsigned open_flags;
 
 int __wrap_mdb_env_open(void *env, const char *where, unsigned flags, mode_t mode)
 {
+	open_flags = flags;
 	return open_fails_with != 0 ? open_fails_with
 				    : __real_mdb_env_open(env, where, flags, mode);
 }
@@ -431,6 +433,142 @@ static void impossible_places_are_said(void **state)
 	assert_non_null(strstr(notice.text, "/proc/nowhere/cache"));
 }
 
+/* --- what cannot be fetched again --- */
+
+static struct env *open_durable(uint32_t schema, enum err want, struct env_notice *notice)
+{
+	struct env_options o = { path, BYTES, schema, true };
+	struct env        *e = NULL;
+
+	assert_int_equal(env_open(&o, &e, notice), want);
+	return e;
+}
+
+/* lmdb.h: what a commit waits for. The values are part of LMDB's interface. */
+enum {
+	NOSYNC = 0x10000,
+	NOMETASYNC = 0x40000,
+	WRITEMAP = 0x80000,
+	MAPASYNC = 0x100000,
+	NOMEMINIT = 0x1000000,
+};
+
+static void durable_means_no_relaxed_flags(void **state)
+{
+	struct env_notice notice;
+
+	(void)state;
+	env_close(open_durable(1, ERR_OK, &notice));
+	assert_int_equal(open_flags & (NOSYNC | NOMETASYNC | WRITEMAP | MAPASYNC | NOMEMINIT), 0);
+	env_close(open_quietly());
+	assert_int_equal(open_flags & (NOSYNC | NOMETASYNC | WRITEMAP | MAPASYNC), NOMETASYNC);
+}
+
+static void durable_is_not_emptied_for_a_schema(void **state)
+{
+	struct env_notice notice;
+	struct env       *e = open_durable(5, ERR_OK, &notice);
+
+	(void)state;
+	assert_int_equal(put(e, "a", STRL("1")), ERR_OK);
+	env_close(e);
+	assert_null(open_durable(4, ERR_UNSUPPORTED, &notice));
+	assert_non_null(strstr(notice.text, "newer doorstep"));
+	assert_null(open_durable(6, ERR_UNSUPPORTED, &notice));
+	assert_non_null(strstr(notice.text, "older doorstep"));
+	e = open_durable(5, ERR_OK, &notice);
+	expect(e, "a", "1");
+	env_close(e);
+}
+
+static void durable_keeps_all_that_was_moved_aside(void **state)
+{
+	static char       garbage[9000];
+	struct env_notice notice;
+	char              aside[160];
+
+	(void)state;
+	memset(garbage, 'x', sizeof(garbage));
+	for (int i = 0; i < 2; i++) {
+		env_close(open_durable(1, ERR_OK, &notice));
+		overwrite(0, garbage, sizeof(garbage));
+	}
+	env_close(open_durable(1, ERR_OK, &notice));
+	assert_non_null(strstr(notice.text, "moved aside"));
+	snprintf(aside, sizeof(aside), "%s.damaged", data);
+	assert_int_equal(access(aside, F_OK), 0);
+	snprintf(aside, sizeof(aside), "%s.damaged.2", data);
+	assert_int_equal(access(aside, F_OK), 0);
+}
+
+static void settling_may_use_the_last_fifth(void **state)
+{
+	static char       value[4000];
+	struct env       *e = open_quietly();
+	struct env_change change = { .value = str_span(value, sizeof(value)) };
+	char              key[16];
+	enum err          err = ERR_OK;
+	unsigned          n = 0, more = 0;
+
+	(void)state;
+	for (; err == ERR_OK && n < 1000; n++) {
+		snprintf(key, sizeof(key), "k%03u", n);
+		err = put(e, key, str_span(value, sizeof(value)));
+	}
+	assert_int_equal(err, ERR_LIMIT);
+	for (err = ERR_OK; err == ERR_OK && more < 1000; more++) {
+		snprintf(key, sizeof(key), "m%03u", more);
+		change.key = str_of(key);
+		err = env_apply_settling(e, &change, 1);
+	}
+	assert_int_equal(err, ERR_LIMIT);
+	assert_in_range(more, 10, n);
+	env_close(e);
+}
+
+/* --- rot --- */
+
+static bool count_up(void *arg, struct str key, struct str value)
+{
+	(void)key;
+	(void)value;
+	++*(size_t *)arg;
+	return true;
+}
+
+/* One bit at a time, all over: opening, walking and writing survive it. */
+static void every_flipped_bit_is_survived(void **state)
+{
+	struct env_notice notice;
+	struct env       *e;
+	struct stat       st;
+	static char       good[400000];
+	int               fd;
+	size_t            count;
+
+	(void)state;
+	fill();
+	fd = open(data, O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true((size_t)st.st_size <= sizeof(good));
+	assert_int_equal(read(fd, good, (size_t)st.st_size), st.st_size);
+	close(fd);
+	for (size_t bit = 0; bit < 8 * (size_t)st.st_size; bit += bit < 8 * 9000 ? 61 : 1709) {
+		good[bit / 8] = (char)(good[bit / 8] ^ 1 << bit % 8);
+		overwrite(0, good, (size_t)st.st_size);
+		good[bit / 8] = (char)(good[bit / 8] ^ 1 << bit % 8);
+		if (open_schema(&e, 1, &notice) != ERR_OK)
+			continue; /* the schema's own record */
+		count = 0;
+		assert_int_equal(env_walk(e, STRL(""), count_up, &count), ERR_OK);
+		/* none is lost without a word; but a head that looks older leaves it to the one before */
+		assert_true(count == 40 || notice.text[0] != '\0' ||
+		            (count == 39 && bit / 8 < 2 * 4096));
+		(void)put(e, "a", STRL("1"));
+		env_close(e);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -453,6 +591,11 @@ int main(void)
 		TEST(jffs2_is_explained),
 		TEST(full_disk_is_said),
 		TEST(impossible_places_are_said),
+		TEST(durable_means_no_relaxed_flags),
+		TEST(durable_is_not_emptied_for_a_schema),
+		TEST(durable_keeps_all_that_was_moved_aside),
+		TEST(settling_may_use_the_last_fifth),
+		TEST(every_flipped_bit_is_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,18 @@ static char                 dir[64];
 static struct queue        *q;
 static struct queue_options options;
 
+/* --- the wall clock: the linker puts this one in front of the loop's (tests/CMakeLists.txt) --- */
+
+msec __wrap_loop_unix_ms(const struct loop *l);
+
+static msec wall_ms;
+
+msec __wrap_loop_unix_ms(const struct loop *l)
+{
+	(void)l;
+	return wall_ms;
+}
+
 /* --- a directory, a queue in it --- */
 
 static void remove_tree(const char *path)
@@ -72,6 +84,7 @@ static int setup(void **state)
 		                          .map_bytes = 16 << 20,
 		                          .allow_volatile = true };
 	strcpy(dir, "queue_test.XXXXXX");
+	wall_ms = unix_now;
 	return harness_setup(state) != 0 || mkdtemp(dir) == NULL;
 }
 
@@ -1132,6 +1145,256 @@ static void impossible_places_are_said(void **state)
 	strcpy(dir, saved);
 }
 
+/* --- clocks --- */
+
+static void ids_are_forgotten_after_a_week(void **state)
+{
+	(void)state;
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	deliver("a", "x");
+	wall_ms += 7ull * DAY_MS - 1;
+	assert_int_equal(put("a", "1", "x"), ERR_EXISTS);
+	reopen();
+	assert_int_equal(put("a", "1", "x"), ERR_EXISTS);
+	wall_ms += 2;
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	deliver("a", "x");
+}
+
+/* Items stay, whatever the clock says, and their order is not a matter of time. */
+static void clocks_may_jump(void **state)
+{
+	static const uint64_t at[] = { 1800000000000ull, 1600000000000ull, 4000000000000ull,
+		                       1700000000000ull };
+	char                  id[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct queue_item item;
+
+		snprintf(id, sizeof(id), "%u", i);
+		item = item_of("a", id, str_of(id));
+		item.at_unix_ms = wall_ms = at[i];
+		assert_int_equal(put_item(&item, true), ERR_OK);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		wall_ms = i % 2 ? 5000 : 9000000000000ull;
+		reopen();
+		snprintf(id, sizeof(id), "%u", i);
+		deliver("a", id);
+	}
+	expect_empty("a");
+}
+
+/* --- rot --- */
+
+/* Changes one byte of each place where text lies in the store's files. Returns how many. */
+static unsigned spoil(const char *text)
+{
+	char           path[400], *bytes = malloc(4 << 20);
+	DIR           *d;
+	struct dirent *en;
+	unsigned       count = 0;
+
+	snprintf(path, sizeof(path), "%s/queue", dir);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((en = readdir(d)) != NULL) {
+		FILE  *f;
+		size_t n;
+
+		if (strcmp(en->d_name, "data.mdb") != 0 && strncmp(en->d_name, "journal.", 8) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/queue/%.255s", dir, en->d_name);
+		f = fopen(path, "r+b");
+		n = fread(bytes, 1, 4 << 20, f);
+		for (size_t i = 0; i + strlen(text) <= n; i++)
+			if (memcmp(bytes + i, text, strlen(text)) == 0) {
+				fseek(f, (long)i, SEEK_SET);
+				fputc(text[0] ^ 1, f);
+				count++;
+			}
+		fclose(f);
+	}
+	closedir(d);
+	free(bytes);
+	return count;
+}
+
+/* Rotted while we run: set aside, said, and the next one goes on. */
+static void rotten_items_let_others_pass(void **state)
+{
+	struct queue_counts counts;
+	struct queue_info   info;
+	struct queue_report report;
+
+	(void)state;
+	assert_int_equal(put("a", "1", "rotten body, first"), ERR_OK);
+	assert_int_equal(put("a", "2", "good body, second"), ERR_OK);
+	assert_true(spoil("rotten body") > 0);
+	deliver("a", "good body, second");
+	expect_empty("a");
+	queue_counts(q, &counts);
+	assert_int_equal(counts.damaged, 1);
+	assert_int_equal(counts.parked, 1);
+	assert_int_equal(queue_list(q, 0, true, &info, 1), 1);
+	expect_str(info.reason, STRL("damaged on the disk"));
+	assert_int_equal(settle(info.sequence, QUEUE_DROP, ""), ERR_OK);
+	close_queue();
+	if (kind == QUEUE_LMDB) /* the journal keeps the segment until it is tidied up */
+		assert_int_equal(queue_verify(dir, &report), ERR_OK);
+}
+
+/* Rotted while we were away: said at the start (journal) or when it is read, the others are there. */
+static void rot_is_found_by_verify(void **state)
+{
+	struct queue_report report;
+
+	(void)state;
+	assert_int_equal(put("a", "1", "rotten body, first"), ERR_OK);
+	assert_int_equal(put("a", "2", "good body, second"), ERR_OK);
+	assert_int_equal(put("a", "3", "good body, third"), ERR_OK);
+	close_queue();
+	assert_true(spoil("rotten body") > 0);
+	assert_int_equal(queue_verify(dir, &report), ERR_SYNTAX);
+	assert_string_not_equal(report.fault.text, "");
+	assert_int_equal(report.items, kind == QUEUE_LMDB ? 3 : 2);
+	if (kind == QUEUE_LMDB) {
+		open_queue();
+	} else {
+		struct queue_fault fault;
+
+		assert_int_equal(try_open(&fault), ERR_OK);
+		assert_non_null(strstr(fault.text, "is damaged"));
+	}
+	deliver("a", "good body, second");
+	deliver("a", "good body, third");
+	expect_empty("a");
+}
+
+static void rotten_parts_are_found(void **state)
+{
+	struct queue_item item = item_of("a", "1", str_span(big, 150000));
+
+	(void)state;
+	memset(big, 'b', 150000);
+	memcpy(big + 140000, "rotten body", 11);
+	assert_int_equal(put_item(&item, true), ERR_OK);
+	assert_int_equal(put("a", "2", "good"), ERR_OK);
+	assert_true(spoil("rotten body") > 0);
+	deliver("a", "good");
+	expect_empty("a");
+}
+
+/* --- the journal alone --- */
+
+static size_t segment_count(const char *ending)
+{
+	char           path[128];
+	DIR           *d;
+	struct dirent *en;
+	size_t         count = 0;
+
+	path_in(path, sizeof(path), "queue");
+	d = opendir(path);
+	while ((en = readdir(d)) != NULL)
+		count += strncmp(en->d_name, "journal.", 8) == 0 &&
+			str_ends(str_of(en->d_name), str_of(ending));
+	closedir(d);
+	return count;
+}
+
+static void segments_go_when_they_are_empty(void **state)
+{
+	struct queue_item   item = item_of("a", "1", str_span(big, 100000));
+	struct queue_counts counts;
+	char                id[16];
+
+	(void)state;
+	if (kind == QUEUE_LMDB)
+		skip();
+	assert_int_equal(put("stays", "1", "all the time"), ERR_OK);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		item.transaction_id = str_of(id);
+		assert_int_equal(put_item(&item, true), ERR_OK);
+		take("a", item.body, QUEUE_DELIVERED);
+	}
+	loop_run(the_loop); /* housekeeping */
+	queue_counts(q, &counts);
+	assert_true(counts.disk_bytes < 1000000);
+	assert_in_range(segment_count(""), 1, 4);
+}
+
+static void missing_segments_are_said(void **state)
+{
+	struct queue_item  item = item_of("a", "1", str_span(big, 100000));
+	struct queue_fault fault;
+	char               path[128], id[16];
+
+	(void)state;
+	if (kind == QUEUE_LMDB)
+		skip();
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		item.transaction_id = str_of(id);
+		assert_int_equal(put_item(&item, true), ERR_OK);
+	}
+	close_queue();
+	path_in(path, sizeof(path), "queue/journal.00000002");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(try_open(&fault), ERR_OK);
+	assert_non_null(strstr(fault.text, "missing"));
+	take("a", item.body, QUEUE_DELIVERED);
+}
+
+static void damaged_heads_are_moved_aside(void **state)
+{
+	struct queue_fault fault;
+	char               path[128];
+	int                fd;
+
+	(void)state;
+	if (kind == QUEUE_LMDB)
+		skip();
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	close_queue();
+	path_in(path, sizeof(path), "queue/journal.00000001");
+	fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "?", 1, 20), 1);
+	close(fd);
+	assert_int_equal(try_open(&fault), ERR_OK);
+	assert_non_null(strstr(fault.text, "moved aside"));
+	assert_int_equal(segment_count(".damaged"), 1);
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	reopen();
+	deliver("a", "x");
+}
+
+static void unfinished_writes_are_taken_off(void **state)
+{
+	struct queue_fault fault;
+	char               path[128];
+	int                fd;
+
+	(void)state;
+	if (kind == QUEUE_LMDB)
+		skip();
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	close_queue();
+	path_in(path, sizeof(path), "queue/journal.00000001");
+	fd = open(path, O_WRONLY | O_APPEND);
+	assert_int_equal(write(fd, "torn off", 8), 8);
+	close(fd);
+	path_in(path, sizeof(path), "queue/journal.00000002");
+	close(open(path, O_WRONLY | O_CREAT, 0600)); /* it got no further */
+	assert_int_equal(try_open(&fault), ERR_OK);
+	assert_string_equal(fault.text, "");
+	assert_true(fault.cut_bytes >= 8);
+	deliver("a", "x");
+	reopen();
+}
+
 /* --- the table --- */
 
 static const enum queue_kind kinds[] = { QUEUE_LMDB, QUEUE_JOURNAL };
@@ -1187,6 +1450,15 @@ int main(int argc, char **argv)
 		OPEN(lost_store_is_said),
 		OPEN(lost_marker_is_made_again),
 		OPEN(other_kind_is_refused),
+		OPEN(ids_are_forgotten_after_a_week),
+		OPEN(clocks_may_jump),
+		OPEN(rotten_items_let_others_pass),
+		OPEN(rot_is_found_by_verify),
+		OPEN(rotten_parts_are_found),
+		OPEN(segments_go_when_they_are_empty),
+		OPEN(missing_segments_are_said),
+		OPEN(damaged_heads_are_moved_aside),
+		OPEN(unfinished_writes_are_taken_off),
 		CLOSED(memory_is_refused),
 		CLOSED(impossible_places_are_said),
 	};
