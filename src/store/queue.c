@@ -726,6 +726,7 @@ enum err queue_open(const struct queue_options *o, struct queue **out, struct qu
 	fill_quotas(&q->o);
 	q->o.state_dir = NULL;
 	q->counts.damaged = q->store.damaged;
+	q->store.backend->ops->usage(q->store.backend, &q->counts.disk_bytes, &q->counts.disk_max);
 	soon_init(&q->kick, q->loop, on_kick, q);
 	list_init(&q->puts);
 	list_init(&q->settles);
