@@ -746,6 +746,19 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	h->settings = s;
 }
 
+enum err house_renew(struct house *h, struct house_fault *fault)
+{
+	struct tls_server *server = NULL;
+	enum err           e = load_tls_server(h, h->settings, fault, &server);
+
+	if (e != ERR_OK)
+		return e;
+	tls_server_drop(h->tls_server);
+	h->tls_server = server;
+	inbound_reload(h->inbound, h->settings, server);
+	return ERR_OK;
+}
+
 enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault)
 {
 	struct tls_server *server = NULL;

@@ -26,6 +26,9 @@ enum err house_open(struct loop *l, struct settings *s, struct house_fault *faul
                     struct house **out);
 enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault);
 
+/* Reads certificates and keys again, and nothing else; wrong ones change nothing. */
+enum err house_renew(struct house *h, struct house_fault *fault);
+
 /* Now and then: looks at what changes by itself (addresses of the interfaces). */
 void house_refresh(struct house *h);
 

@@ -174,16 +174,30 @@ static void on_reload(void *arg)
 	settings_drop(s);
 }
 
+/* Only these: the configuration may be half edited, and nobody asked for it. */
+static void renew_certificates(struct serve *sv)
+{
+	struct house_fault fault = { "" };
+	uint64_t           stamp = files_stamp(house_settings(sv->house));
+
+	if (stamp == sv->files_stamp)
+		return;
+	sv->files_stamp =
+		stamp; /* wrong ones are complained of once; the next change is looked at */
+	if (house_renew(sv->house, &fault) == ERR_OK)
+		log_say(LOG_INFO, "serve.certificates", "changed certificate files taken over");
+	else
+		log_say(LOG_ERROR, "serve.certificates", "%s; the earlier certificates stay",
+		        fault.text);
+}
+
 static void on_watch(void *arg)
 {
 	struct serve *sv = arg;
 
 	house_refresh(sv->house);
-	if (!sv->leaving && files_stamp(house_settings(sv->house)) != sv->files_stamp) {
-		log_say(LOG_INFO, "serve.certificates", "certificate files have changed");
-		sv->files_stamp = files_stamp(house_settings(sv->house));
-		on_reload(sv);
-	}
+	if (!sv->leaving)
+		renew_certificates(sv);
 	deadline_in(&sv->watch, WATCH_MS);
 }
 
