@@ -7,6 +7,7 @@
 #include "app/suggest.h"
 
 /* A line of a report behind what is already there: "FILE:LINE:COLUMN: text". */
+CONFIG_FORMAT(5, 0)
 static void report_line(const struct config_document *d, struct uci_place place, char *at,
                         size_t size, const char *format, va_list args)
 {

@@ -80,29 +80,30 @@ explain(struct house_fault *fault, const char *format, ...)
 
 /* ---- homeservers ---- */
 
-static struct upstream *upstream_for(void *arg, const struct homeserver_settings *hs)
+static struct neighbour *neighbour_find(const struct house *h, const char *url)
 {
-	struct house *h = arg;
-
 	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
 		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
 
-		if (strcmp(n->url, hs->url) == 0)
-			return n->upstream;
+		if (strcmp(n->url, url) == 0)
+			return n;
 	}
-	check(!"every homeserver of the settings has an upstream");
 	return NULL;
+}
+
+static struct upstream *upstream_for(void *arg, const struct homeserver_settings *hs)
+{
+	struct neighbour *n = neighbour_find(arg, hs->url);
+
+	check(n != NULL); /* every homeserver of the settings has one */
+	return n->upstream;
 }
 
 struct reception *house_reception(const struct house *h, const struct homeserver_settings *hs)
 {
-	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
-		struct neighbour *n = LIST_ENTRY(l, struct neighbour, link);
+	const struct neighbour *n = neighbour_find(h, hs->url);
 
-		if (strcmp(n->url, hs->url) == 0)
-			return n->reception;
-	}
-	return NULL;
+	return n == NULL ? NULL : n->reception;
 }
 
 static struct reception *reception_for(void *arg, const struct homeserver_settings *hs)
@@ -131,14 +132,6 @@ static enum err neighbour_reception(struct house *h, struct neighbour *n, const 
 	return reception_new(&o, &n->reception);
 }
 
-static bool has_neighbour(const struct house *h, const char *url)
-{
-	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next)
-		if (strcmp(LIST_ENTRY(l, struct neighbour, link)->url, url) == 0)
-			return true;
-	return false;
-}
-
 static enum err neighbours_add(struct house *h, const struct settings *s)
 {
 	for (size_t i = 0; i < s->homeserver_count; i++) {
@@ -146,7 +139,7 @@ static enum err neighbours_add(struct house *h, const struct settings *s)
 		struct neighbour                 *n;
 		enum err                          e;
 
-		if (has_neighbour(h, hs->url))
+		if (neighbour_find(h, hs->url) != NULL)
 			continue;
 		n = calloc(1, sizeof(*n));
 		if (n == NULL)
