@@ -93,14 +93,17 @@ struct far_end {
 };
 
 struct play {
-	struct loop     *loop;
-	struct inbound  *inbound;
-	struct upstream *upstream;
-	struct settings  settings, later; /* the later ones come with a reload */
-	struct far_end   peers[PEERS_MAX], homes[MESSAGES_MAX];
-	size_t           peer_count, home_count;
-	bool             drained;
-	int              tls;
+	struct loop      *loop;
+	struct inbound   *inbound;
+	struct upstream  *upstream;
+	struct reception *reception; /* of a homeserver that may sleep; NULL: it does not */
+	struct keyring   *keyring;
+	struct verifier  *verifier;
+	struct settings   settings, later; /* the later ones come with a reload */
+	struct far_end    peers[PEERS_MAX], homes[MESSAGES_MAX];
+	size_t            peer_count, home_count;
+	bool              drained;
+	int               tls;
 };
 
 /* ---- what is configured ---- */
@@ -114,6 +117,12 @@ static const struct homeserver_settings homeserver = {
 	.host = "192.0.2.1",
 	.port = 8008,
 	.connections_max = 2,
+	.sleeps = true,
+	.can_wake = true,
+	.wake_address = { ADDRESS_V4, { 127, 0, 0, 1 }, 9 },
+	.wake_on = ~0u,
+	.probe_ms = 30000,
+	.sleep_grace_ms = 1000,
 };
 
 static const struct domain_settings domain = {
@@ -170,9 +179,33 @@ static struct upstream *upstream_of(void *arg, const struct homeserver_settings 
 	return p->upstream;
 }
 
-static void play_begin(struct play *p)
+static struct reception *reception_of(void *arg, const struct homeserver_settings *hs)
 {
-	struct inbound_options o = { .upstream = upstream_of, .arg = p };
+	struct play *p = arg;
+
+	(void)hs;
+	return p->reception;
+}
+
+/* Nothing is kept, and nobody's keys are known: requests are held, or refused. */
+static void play_sleepy(struct play *p)
+{
+	struct keyring_options   keys = { .loop = p->loop, .bytes_max = 10000 };
+	struct reception_options o = { .loop = p->loop,
+		                       .settings = &p->settings,
+		                       .homeserver = &homeserver,
+		                       .upstream = p->upstream };
+
+	check(keyring_new(&keys, &p->keyring) == ERR_OK);
+	check(verifier_new(p->loop, p->keyring, &p->verifier) == ERR_OK);
+	o.verifier = p->verifier;
+	o.keyring = p->keyring;
+	check(reception_new(&o, &p->reception) == ERR_OK);
+}
+
+static void play_begin(struct play *p, bool sleepy)
+{
+	struct inbound_options o = { .upstream = upstream_of, .reception = reception_of, .arg = p };
 
 	log_set_level(LOG_ERROR);
 	p->loop = memory_loop_new();
@@ -184,6 +217,8 @@ static void play_begin(struct play *p)
 	o.tls = (struct tls_server *)(void *)&p->tls;
 	check(upstream_new(p->loop, &homeserver, &p->settings.limits, NULL, NULL, &p->upstream) ==
 	      ERR_OK);
+	if (sleepy)
+		play_sleepy(p);
 	check(inbound_new(&o, &p->inbound) == ERR_OK);
 }
 
@@ -309,6 +344,12 @@ static void check_forwarded(const struct reading *up)
 	check(hops == 0 && forwarded == 1);
 }
 
+/* The first question after an outage. */
+static bool is_sleepers_own(const struct reading *up)
+{
+	return str_is(up->head.host, "192.0.2.1");
+}
+
 static void check_home(const struct play *p, struct messages *const *asked,
                        const struct far_end *home)
 {
@@ -316,7 +357,7 @@ static void check_home(const struct play *p, struct messages *const *asked,
 	for (size_t i = 0; i < home->got->count; i++) {
 		const struct reading *up = home->got->at[i];
 
-		if (!up->has_head)
+		if (!up->has_head || is_sleepers_own(up))
 			continue;
 		check(find_image(p, asked, up) != NULL);
 		check_forwarded(up);
@@ -354,7 +395,7 @@ static bool is_ours(const struct reading *r)
 	if (r->head.status == 204)
 		return true;
 	return type != NULL && str_is(type->value, "application/json") &&
-		(r->body_len == 0 || str_starts(body_of(r), STRL("{\"")));
+		(r->body_len < 2 || str_starts(body_of(r), STRL("{\"")));
 }
 
 /* A cut one may be the beginning of it. */
@@ -610,6 +651,10 @@ static void play_loop_step(struct play *p, struct script *s, unsigned what)
 		memory_loop_pass(p->loop, n * 200u);
 		break;
 	case 4:
+		if ((n & 6) == 6) { /* it sleeps no more */
+			reception_retire(p->reception);
+			p->reception = NULL;
+		}
 		inbound_reload(p->inbound, (n & 1) != 0 ? &p->later : &p->settings,
 		               (struct tls_server *)(void *)&p->tls);
 		break;
@@ -765,6 +810,9 @@ static void play_tell(const struct play *p)
 static void play_fini(struct play *p)
 {
 	inbound_free(p->inbound);
+	reception_retire(p->reception);
+	verifier_free(p->verifier);
+	keyring_free(p->keyring);
 	upstream_drop(p->upstream);
 	check(p->settings.refs == 1 && p->later.refs == 1 && p->tls == 1);
 	play_tell(p);
@@ -778,20 +826,22 @@ static void play_fini(struct play *p)
 	memory_loop_free(p->loop);
 }
 
-/* The first byte: whether it ends in peace, in impatience, or in the middle. */
+/* The first byte: whether it ends in peace, in impatience, or in the middle; whether the homeserver sleeps. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct script s = { data, data + size };
 	struct play   p = { .loop = NULL };
-	unsigned      ending = script_byte(&s) & 3;
+	unsigned      first = script_byte(&s), ending = first & 3;
+	bool          sleepy = (first & 4) != 0;
 
-	play_begin(&p);
+	play_begin(&p, sleepy);
 	play_arrive(&p, 0);
 	play_run(&p, &s);
 	if (ending != 3) {
 		play_catch_up(&p);
 		play_tell(&p);
-		check_nobody_waits(&p);
+		if (!sleepy) /* it may be asleep, and they wait for that */
+			check_nobody_waits(&p);
 	}
 	if (ending != 2)
 		play_finish(&p);
