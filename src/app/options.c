@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "fed/awake.h"
+#include "loop/stream.h"
 
 #define FIELD(type, f) offsetof(struct type, f), sizeof(((struct type *)0)->f)
 
@@ -61,10 +62,13 @@ static const struct option_word wake_kinds[] = { { "message", 1u << AWAKE_MESSAG
 
 #define CONNECTIONS_MAX (CONFIG_DOORSTEP_MAX_CONNECTIONS / 2) /* in each direction */
 #define HANDSHAKES_MAX  CONFIG_DOORSTEP_MAX_HANDSHAKES
-#define HEAD_MAX        (CONFIG_DOORSTEP_MAX_HEAD_BYTES > 65000 ? 65000 : CONFIG_DOORSTEP_MAX_HEAD_BYTES)
-#define FIELDS_MAX      CONFIG_DOORSTEP_MAX_HEAD_FIELDS
-#define TARGET_MAX      CONFIG_DOORSTEP_MAX_TARGET_BYTES
-#define QUERIES_MAX     CONFIG_DOORSTEP_MAX_DNS_QUERIES
+/* a head is read as one piece, and a stream shows no more */
+#define HEAD_MAX                                                        \
+	(CONFIG_DOORSTEP_MAX_HEAD_BYTES > STREAM_RX_MAX ? STREAM_RX_MAX \
+	                                                : CONFIG_DOORSTEP_MAX_HEAD_BYTES)
+#define FIELDS_MAX  CONFIG_DOORSTEP_MAX_HEAD_FIELDS
+#define TARGET_MAX  CONFIG_DOORSTEP_MAX_TARGET_BYTES
+#define QUERIES_MAX CONFIG_DOORSTEP_MAX_DNS_QUERIES
 
 /* Shorthands for the rows: section and the field's place. */
 #define MAIN(f)       SECTION_DOORSTEP, #f
@@ -207,7 +211,7 @@ const struct option option_table[] = {
 	{ LIMIT(request_head_max), OPTION_BYTES, FIELD(limit_settings, request_head_max), 4 * KB,
 	  HEAD_MAX, .def = "16K", .help = "Largest request head." },
 	{ LIMIT(response_head_max), OPTION_BYTES, FIELD(limit_settings, response_head_max), 4 * KB,
-	  HEAD_MAX, .def = "32K", .help = "Largest response head." },
+	  HEAD_MAX, .def = "16K", .help = "Largest response head." },
 	{ LIMIT(fields_max), OPTION_NUMBER, FIELD(limit_settings, fields_max), 16, FIELDS_MAX,
 	  .def = "100", .help = "Header fields of one head." },
 	{ LIMIT(send_body_max), OPTION_BYTES, FIELD(limit_settings, send_body_max), 1 * MB, 64 * MB,

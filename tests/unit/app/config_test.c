@@ -227,7 +227,7 @@ static const struct refusal {
 	/* limits */
 	{ MAIN "config limits\n\toption request_line_max '16K'\n\toption request_head_max '8K'\n",
 	  "F:5:26: request_line_max: is larger than request_head_max" },
-	{ MAIN "config limits\n\toption field_max '32K'\n",
+	{ MAIN "config limits\n\toption field_max '12K'\n\toption request_head_max '10K'\n",
 	  "field_max: is larger than request_head_max" },
 	{ MAIN
 	  "config limits\n\toption outbound_per_server '8'\n\toption outbound_connections '4'\n",
