@@ -15,6 +15,7 @@ struct loop *loop_new(void)
 		return NULL;
 	setenv("UV_THREADPOOL_SIZE", "2", 1); /* read when the first job is queued */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a full quota is an error of write(), not the end */
 	if (uv_loop_init(&l->uv) != 0) {
 		free(l);
 		return NULL;

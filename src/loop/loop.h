@@ -21,7 +21,7 @@
 
 struct loop;
 
-/* NULL: memory. Ignores SIGPIPE for the process; sets the pool to two workers. */
+/* NULL: memory. Ignores SIGPIPE and SIGXFSZ for the process; sets the pool to two workers. */
 struct loop *loop_new(void);
 void         loop_free(struct loop *l); /* everything on it must have been closed */
 
