@@ -1,45 +1,12 @@
-#include "role/passage.h"
+#include "role/passage_inside.h"
 
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
 #include "role/answer.h"
-#include "role/deposit.h"
-#include "role/path_class.h"
-#include "role/relay.h"
-
-/* One request under way. */
-struct passage {
-	struct passage_ground        *ground;
-	struct settings              *settings; /* under which it began */
-	const struct domain_settings *domain;
-	struct http_request          *request;
-	struct relay                 *relay;
-	struct upstream              *upstream;
-	struct reception             *reception; /* NULL: none */
-	struct asleep_match           match;     /* with reception */
-	struct lane                   lane;      /* PUT /send: taken while it is live */
-	struct reception_guest        guest;     /* while it is relayed */
-	struct deadline               doubt;     /* is the homeserver still there? */
-	msec                          doubt_ms;
-	struct deposit               *deposit; /* it is being kept */
-	struct vigil                 *vigil;   /* it waits for the homeserver */
-	struct upstream_wait          wait;
-	bool                          waiting; /* for the upstream's address */
-	struct limit_wait             turn;    /* for a connection to it */
-	bool                          has_place;
-	bool                          failed_once; /* it was held after a failure: not again */
-	enum path_class class;
-	msec began_at;
-	int  status;                /* of our own answer; 0: none */
-	char method[16], path[208]; /* for the log; cut to fit */
-	char peer[ADDRESS_TEXT_SIZE];
-};
 
 static void on_waiting_wake(void *arg);
-static void passage_go(struct passage *p);
-static bool passage_keep_or_hold(struct passage *p, enum err e, const struct str *copy);
 
 /* ---- ends ---- */
 
@@ -95,17 +62,21 @@ static void passage_free(struct passage *p)
 	free(p);
 }
 
-static bool wants_cors(enum path_class c)
+void passage_end(struct passage *p, int status)
+{
+	passage_log(p, status, NULL);
+	passage_free(p);
+}
+
+bool passage_wants_cors(enum path_class c)
 {
 	return c == PATH_CLIENT || c == PATH_MEDIA || c == PATH_WELL_KNOWN;
 }
 
-/* An answer of our own, and the end of the passage. */
-static void passage_answer(struct passage *p, int status, const char *errcode, const char *text)
+void passage_answer(struct passage *p, int status, const char *errcode, const char *text)
 {
-	answer_error(p->request, status, errcode, text, wants_cors(p->class));
-	passage_log(p, status, NULL);
-	passage_free(p);
+	answer_error(p->request, status, errcode, text, passage_wants_cors(p->class));
+	passage_end(p, status);
 }
 
 /* Failures that say the homeserver is not there, not that it or the peer did something wrong. */
@@ -121,8 +92,8 @@ static void on_relay_failed(void *arg, struct http_request *r, enum err e, const
 	struct passage *p = arg;
 
 	(void)fault;
-	if (p->reception == NULL || !is_away(e) || !passage_keep_or_hold(p, e, copy))
-		p->status = answer_failure(r, e, "homeserver", wants_cors(p->class));
+	if (p->reception == NULL || !is_away(e) || !passage_asleep_failed(p, e, copy))
+		p->status = answer_failure(r, e, "homeserver", passage_wants_cors(p->class));
 }
 
 static bool is_gateway_trouble(int status)
@@ -152,205 +123,6 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 		p->status = res->status;
 	passage_log(p, p->status != 0 ? p->status : err_status(res->err), res);
 	passage_free(p);
-}
-
-/* ---- while the homeserver is away ---- */
-
-static void passage_refuse(struct passage *p, const struct asleep_refusal *refusal)
-{
-	passage_answer(p, refusal->status, refusal->errcode, refusal->text);
-}
-
-/* The peer left, or what it sent was broken. */
-static void passage_gone(struct passage *p, enum err e)
-{
-	if (e == ERR_SYNTAX || e == ERR_TOO_LARGE || e == ERR_SLOW_PEER)
-		answer_failure(p->request, e, "homeserver", wants_cors(p->class));
-	else
-		http_respond_abort(p->request);
-	count_cause(CAUSE_inbound_failures, e);
-	passage_log(p, err_status(e), NULL);
-	passage_free(p);
-}
-
-static void passage_deny(struct passage *p, enum err e)
-{
-	const char *errcode, *text;
-	int         status = deposit_status(e, &errcode, &text);
-
-	passage_answer(p, status, errcode, text);
-}
-
-static void on_deposit(void *arg, enum deposit_result r, enum err e, unsigned parts)
-{
-	struct passage   *p = arg;
-	struct reception *reception = p->reception;
-
-	if (r == DEPOSIT_GONE) {
-		passage_gone(p, e);
-		return;
-	}
-	if (r == DEPOSIT_REFUSED) {
-		passage_deny(p, e);
-		return;
-	}
-	http_respond_with(p->request, 200, "application/json", STRL(""), STRL("{\"pdus\":{}}"));
-	passage_log(p, 200, NULL);
-	reception_keep(reception);
-	passage_free(p);
-	if (r == DEPOSIT_KEPT)
-		reception_kept(reception, parts);
-	reception_drop(reception);
-}
-
-static bool passage_deposit(struct passage *p, const struct str *copy)
-{
-	struct deposit_options o = {
-		.queue = p->reception->queue,
-		.verifier = p->reception->verifier,
-		.keyring = p->reception->keyring,
-		.server_name = str_of(p->domain->server_name),
-		.copy = copy,
-		.body_max = p->reception->early_max,
-		.copies = &p->reception->copies,
-	};
-
-	return o.queue != NULL &&
-		deposit_start(&p->deposit, p->ground->loop, p->request, &o, on_deposit, p) ==
-		ERR_OK;
-}
-
-static void on_vigil(void *arg, enum vigil_result r, enum err e)
-{
-	struct passage *p = arg;
-
-	switch (r) {
-	case VIGIL_RELAY:
-		passage_go(p);
-		break;
-	case VIGIL_REFUSE:
-		passage_refuse(p, p->match.row->refusal);
-		break;
-	case VIGIL_DENY:
-		passage_deny(p, e);
-		break;
-	case VIGIL_GONE:
-		passage_gone(p, e);
-		break;
-	}
-}
-
-static bool passage_hold(struct passage *p)
-{
-	struct vigil_options o = {
-		.all = &p->reception->vigils,
-		.sleeper = p->reception->sleeper,
-		.verifier = p->reception->verifier,
-		.server_name = str_of(p->domain->server_name),
-		.row = p->match.row,
-	};
-
-	return vigil_start(&p->vigil, p->ground->loop, p->request, &o, on_vigil, p) == ERR_OK;
-}
-
-/*
- * A POST may have done something before the homeserver went, such as give out one-time keys or make a
- * room: it is repeated only if it never got there. Nothing is repeated more than once: a request
- * that brings the homeserver down would do so again.
- */
-static bool passage_may_repeat(const struct passage *p, enum err e)
-{
-	bool never_sent = e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_DNS;
-
-	return !p->failed_once &&
-		(never_sent || http_request_head(p->request)->method != HTTP_POST);
-}
-
-/* The homeserver was found to be away only now. True: the request goes on without it. */
-static bool passage_keep_or_hold(struct passage *p, enum err e, const struct str *copy)
-{
-	struct buf body;
-
-	reception_heard(p->reception, false);
-	if (p->match.endpoint == ASLEEP_SEND)
-		return copy != NULL && passage_deposit(p, copy);
-	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE || !passage_may_repeat(p, e))
-		return false;
-	p->failed_once = true;
-	buf_init(&body, VIGIL_BODY_MAX);
-	if (buf_add(&body, *copy) != ERR_OK)
-		return false;
-	if (copy->len > 0)
-		http_request_restore(p->request, &body);
-	return passage_hold(p);
-}
-
-static void passage_asleep(struct passage *p)
-{
-	const struct asleep_row *row = p->match.row;
-
-	switch (row->action) {
-	case ASLEEP_EMPTY:
-		http_respond_with(p->request, 200, "application/json", STRL(""),
-		                  str_of(row->empty));
-		passage_log(p, 200, NULL);
-		passage_free(p);
-		return;
-	case ASLEEP_PREFLIGHT:
-		answer_preflight(p->request);
-		passage_log(p, 204, NULL);
-		passage_free(p);
-		return;
-	case ASLEEP_OWN:
-	case ASLEEP_ANSWER:
-	case ASLEEP_HOLD:
-		if (passage_hold(p))
-			return;
-		break;
-	case ASLEEP_QUEUE:
-	case ASLEEP_REFUSE:
-		break;
-	}
-	passage_refuse(p, row->refusal);
-}
-
-/*
- * A transaction takes its lane and goes live, if the homeserver is there and nothing of its origin is on
- * the way or waits; otherwise it is kept and goes behind the others.
- */
-static void passage_send(struct passage *p)
-{
-	struct reception    *r = p->reception;
-	struct str           name = str_of(p->domain->server_name);
-	struct xmatrix_lines lines;
-	enum err e = xmatrix_collect(http_request_head(p->request), http_request_arena(p->request),
-	                             &lines);
-	bool     there = sleeper_relays(r->sleeper);
-
-	if (e != ERR_OK && !there)
-		passage_deny(p, e);
-	else if (e != ERR_OK) /* the homeserver says what is wrong with it */
-		passage_go(p);
-	else if (there &&
-	         (r->queue == NULL ||
-	          (!queue_lane_waiting(r->queue, name, lines.origin) &&
-	           lane_take(&r->lanes, &p->lane, name, lines.origin))))
-		passage_go(p);
-	else if (!passage_deposit(p, NULL))
-		passage_refuse(p, p->match.row->refusal);
-}
-
-static void passage_receive(struct passage *p)
-{
-	const struct head *h = http_request_head(p->request);
-
-	asleep_find(h->method_text, h->path, &p->match);
-	if (p->match.endpoint == ASLEEP_SEND)
-		passage_send(p);
-	else if (sleeper_relays(p->reception->sleeper))
-		passage_go(p);
-	else
-		passage_asleep(p);
 }
 
 /* What strangers may not say about where a request came from, and what is for us only. */
@@ -456,7 +228,8 @@ static void passage_relay(void *arg)
 	}
 	count_cause(CAUSE_inbound_failures, e);
 	upstream_note(p->upstream, e);
-	passage_log(p, answer_failure(p->request, e, "homeserver", wants_cors(p->class)), NULL);
+	passage_log(p, answer_failure(p->request, e, "homeserver", passage_wants_cors(p->class)),
+	            NULL);
 	passage_free(p);
 }
 
@@ -469,8 +242,7 @@ static void on_upstream_ready(void *arg, enum err e)
 	passage_relay(p);
 }
 
-/* To the homeserver, as soon as there is a connection for it. */
-static void passage_go(struct passage *p)
+void passage_go(struct passage *p)
 {
 	http_request_own(p->request, on_waiting_wake, p);
 	if (limit_enter(upstream_calls(p->upstream), &p->turn))
@@ -515,8 +287,7 @@ static void passage_well_known(struct passage *p)
 		return passage_answer(p, 404, "M_NOT_FOUND", "this document is not served here");
 	else
 		answer_document(p->request, str_of(doc));
-	passage_log(p, method == HTTP_OPTIONS ? 204 : 200, NULL);
-	passage_free(p);
+	passage_end(p, method == HTTP_OPTIONS ? 204 : 200);
 }
 
 static enum counter class_counter(enum path_class c)
@@ -595,7 +366,7 @@ static void passage_decide(struct passage *p)
 			return;
 		}
 		reception_keep(p->reception);
-		passage_receive(p);
+		passage_asleep_receive(p);
 	}
 }
 

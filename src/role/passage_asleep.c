@@ -1,0 +1,196 @@
+#include "role/passage_inside.h"
+
+#include "base/metrics.h"
+#include "role/answer.h"
+
+static void passage_refuse(struct passage *p, const struct asleep_refusal *refusal)
+{
+	passage_answer(p, refusal->status, refusal->errcode, refusal->text);
+}
+
+/* The peer left, or what it sent was broken. */
+static void passage_gone(struct passage *p, enum err e)
+{
+	if (e == ERR_SYNTAX || e == ERR_TOO_LARGE || e == ERR_SLOW_PEER)
+		answer_failure(p->request, e, "homeserver", passage_wants_cors(p->class));
+	else
+		http_respond_abort(p->request);
+	count_cause(CAUSE_inbound_failures, e);
+	passage_end(p, err_status(e));
+}
+
+static void passage_deny(struct passage *p, enum err e)
+{
+	const char *errcode, *text;
+	int         status = deposit_status(e, &errcode, &text);
+
+	passage_answer(p, status, errcode, text);
+}
+
+static void on_deposit(void *arg, enum deposit_result r, enum err e, unsigned parts)
+{
+	struct passage   *p = arg;
+	struct reception *reception = p->reception;
+
+	if (r == DEPOSIT_GONE) {
+		passage_gone(p, e);
+		return;
+	}
+	if (r == DEPOSIT_REFUSED) {
+		passage_deny(p, e);
+		return;
+	}
+	http_respond_with(p->request, 200, "application/json", STRL(""), STRL("{\"pdus\":{}}"));
+	reception_keep(reception);
+	passage_end(p, 200);
+	if (r == DEPOSIT_KEPT)
+		reception_kept(reception, parts);
+	reception_drop(reception);
+}
+
+static bool passage_deposit(struct passage *p, const struct str *copy)
+{
+	struct deposit_options o = {
+		.queue = p->reception->queue,
+		.verifier = p->reception->verifier,
+		.keyring = p->reception->keyring,
+		.server_name = str_of(p->domain->server_name),
+		.copy = copy,
+		.body_max = p->reception->early_max,
+		.copies = &p->reception->copies,
+	};
+
+	return o.queue != NULL &&
+		deposit_start(&p->deposit, p->ground->loop, p->request, &o, on_deposit, p) ==
+		ERR_OK;
+}
+
+static void on_vigil(void *arg, enum vigil_result r, enum err e)
+{
+	struct passage *p = arg;
+
+	switch (r) {
+	case VIGIL_RELAY:
+		passage_go(p);
+		break;
+	case VIGIL_REFUSE:
+		passage_refuse(p, p->match.row->refusal);
+		break;
+	case VIGIL_DENY:
+		passage_deny(p, e);
+		break;
+	case VIGIL_GONE:
+		passage_gone(p, e);
+		break;
+	}
+}
+
+static bool passage_hold(struct passage *p)
+{
+	struct vigil_options o = {
+		.all = &p->reception->vigils,
+		.sleeper = p->reception->sleeper,
+		.verifier = p->reception->verifier,
+		.server_name = str_of(p->domain->server_name),
+		.row = p->match.row,
+	};
+
+	return vigil_start(&p->vigil, p->ground->loop, p->request, &o, on_vigil, p) == ERR_OK;
+}
+
+/*
+ * A POST may have done something before the homeserver went, such as give out one-time keys or make a
+ * room: it is repeated only if it never got there. Nothing is repeated more than once: a request
+ * that brings the homeserver down would do so again.
+ */
+static bool passage_may_repeat(const struct passage *p, enum err e)
+{
+	bool never_sent = e == ERR_REFUSED || e == ERR_UNREACHABLE || e == ERR_DNS;
+
+	return !p->failed_once &&
+		(never_sent || http_request_head(p->request)->method != HTTP_POST);
+}
+
+bool passage_asleep_failed(struct passage *p, enum err e, const struct str *copy)
+{
+	struct buf body;
+
+	reception_heard(p->reception, false);
+	if (p->match.endpoint == ASLEEP_SEND)
+		return copy != NULL && passage_deposit(p, copy);
+	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE || !passage_may_repeat(p, e))
+		return false;
+	p->failed_once = true;
+	buf_init(&body, VIGIL_BODY_MAX);
+	if (buf_add(&body, *copy) != ERR_OK)
+		return false;
+	if (copy->len > 0)
+		http_request_restore(p->request, &body);
+	return passage_hold(p);
+}
+
+static void passage_without(struct passage *p)
+{
+	const struct asleep_row *row = p->match.row;
+
+	switch (row->action) {
+	case ASLEEP_EMPTY:
+		http_respond_with(p->request, 200, "application/json", STRL(""),
+		                  str_of(row->empty));
+		passage_end(p, 200);
+		return;
+	case ASLEEP_PREFLIGHT:
+		answer_preflight(p->request);
+		passage_end(p, 204);
+		return;
+	case ASLEEP_OWN:
+	case ASLEEP_ANSWER:
+	case ASLEEP_HOLD:
+		if (passage_hold(p))
+			return;
+		break;
+	case ASLEEP_QUEUE:
+	case ASLEEP_REFUSE:
+		break;
+	}
+	passage_refuse(p, row->refusal);
+}
+
+/*
+ * A transaction takes its lane and goes live, if the homeserver is there and nothing of its origin is on
+ * the way or waits; otherwise it is kept and goes behind the others.
+ */
+static void passage_send(struct passage *p)
+{
+	struct reception    *r = p->reception;
+	struct str           name = str_of(p->domain->server_name);
+	struct xmatrix_lines lines;
+	enum err e = xmatrix_collect(http_request_head(p->request), http_request_arena(p->request),
+	                             &lines);
+	bool     there = sleeper_relays(r->sleeper);
+
+	if (e != ERR_OK && !there)
+		passage_deny(p, e);
+	else if (e != ERR_OK) /* the homeserver says what is wrong with it */
+		passage_go(p);
+	else if (there &&
+	         (r->queue == NULL ||
+	          (!queue_lane_waiting(r->queue, name, lines.origin) &&
+	           lane_take(&r->lanes, &p->lane, name, lines.origin))))
+		passage_go(p);
+	else if (!passage_deposit(p, NULL))
+		passage_refuse(p, p->match.row->refusal);
+}
+
+void passage_asleep_receive(struct passage *p)
+{
+	const struct head *h = http_request_head(p->request);
+
+	asleep_find(h->method_text, h->path, &p->match);
+	if (p->match.endpoint == ASLEEP_SEND)
+		passage_send(p);
+	else if (sleeper_relays(p->reception->sleeper))
+		passage_go(p);
+	else
+		passage_without(p);
+}
