@@ -118,7 +118,7 @@ class Synapse:
     @staticmethod
     def no_limits():
         return {
-            "rc_message": FAST, "rc_registration": FAST, "rc_invites": {
+            "rc_message": FAST, "rc_room_creation": FAST, "rc_registration": FAST, "rc_invites": {
                 "per_room": FAST, "per_user": FAST, "per_issuer": FAST},
             "rc_login": {"address": FAST, "account": FAST, "failed_attempts": FAST},
             "rc_joins": {"local": FAST, "remote": FAST}, "rc_joins_per_room": FAST,
