@@ -113,8 +113,9 @@ static void enter_asleep(struct awake *a, const char *why, msec now)
 	waking_over(a);
 	a->announced = false;
 	a->pause_ms = pause_of(a, AWAKE_AGAIN_MS);
-	if (a->strikes >= AWAKE_STRIKES) { /* its port answers: probing often would tell nothing */
-		a->pause_ms = a->options.probe_ms;
+	if (a->strikes >=
+	    AWAKE_STRIKES) { /* its port answers: a second look at once would tell nothing */
+		a->pause_ms = pause_of(a, AWAKE_NEAR_MS);
 		a->rest_at = now + a->options.probe_ms;
 	}
 	state_set(a, AWAKE_ASLEEP, why, now);
@@ -152,7 +153,15 @@ static unsigned probe_answered(struct awake *a, msec now)
 	return enter_draining(a, "answered", now);
 }
 
-static void probe_refused(struct awake *a, msec now)
+/* Twice as long each time, up to what suits how soon it may be back. */
+static msec pause_after(const struct awake *a, bool is_up, msec now)
+{
+	bool near = is_up || now < a->since + AWAKE_NEAR_FOR_MS;
+
+	return pause_of(a, near ? soonest(2 * a->pause_ms, AWAKE_NEAR_MS) : 2 * a->pause_ms);
+}
+
+static void probe_failed(struct awake *a, bool is_up, msec now)
 {
 	switch (a->state) {
 	case AWAKE_AWAKE:
@@ -163,7 +172,7 @@ static void probe_refused(struct awake *a, msec now)
 		suspect_is_gone(a, "refused", now);
 		break;
 	case AWAKE_ASLEEP:
-		a->pause_ms = soonest(2 * a->pause_ms, a->options.probe_ms);
+		a->pause_ms = pause_after(a, is_up, now);
 		a->probe_at = now + a->pause_ms;
 		break;
 	case AWAKE_WAKING:
@@ -180,7 +189,7 @@ static unsigned probe_due(struct awake *a, msec now)
 		return 0;
 	if (a->probing) { /* nobody reported */
 		a->probing = false;
-		probe_refused(a, now);
+		probe_failed(a, false, now);
 		return 0;
 	}
 	a->probing = true;
@@ -206,7 +215,7 @@ unsigned awake_tick(struct awake *a, msec now)
 	if (a->state == AWAKE_WAKING && now >= a->window_at) {
 		enter_asleep(a, "no-answer", now);
 		a->rest_at = now + AWAKE_REST_MS;
-		a->pause_ms = a->options.probe_ms;
+		a->pause_ms = pause_of(a, AWAKE_NEAR_MS); /* it may have heard and be slow */
 		a->probe_at = now + a->pause_ms;
 	}
 	todo |= packet_due(a, now);
@@ -280,16 +289,16 @@ unsigned awake_doubt(struct awake *a, msec now)
 	return awake_tick(a, now);
 }
 
-unsigned awake_probed(struct awake *a, bool answered, msec now)
+unsigned awake_probed(struct awake *a, enum awake_probe_end end, msec now)
 {
 	unsigned todo = 0;
 
 	if (a->probing) {
 		a->probing = false;
-		if (answered)
+		if (end == AWAKE_ANSWERED)
 			todo = probe_answered(a, now);
 		else
-			probe_refused(a, now);
+			probe_failed(a, end == AWAKE_REFUSED, now);
 	}
 	return todo | awake_tick(a, now);
 }

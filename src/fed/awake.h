@@ -24,8 +24,10 @@
  * After an announced sleep there are no probes: they would tell nothing and might disturb the
  * sleeper. What arrives within AWAKE_SETTLE_MS after the announcement is a straggler and changes
  * nothing, and a machine on its way down hears no magic packet, so waking it begins afterwards.
- * Otherwise a silent homeserver is probed every probe_ms; one that was just lost more often at
- * first, since most outages are restarts.
+ * Otherwise a silent homeserver is probed every probe_ms; while it is away every AWAKE_NEAR_MS as
+ * long as it can be expected back within minutes: for AWAKE_NEAR_FOR_MS, and whenever its machine
+ * is up, since that is what refuses a connection, or takes one and fails. A machine that was off
+ * for a night refuses before its homeserver answers, so the end of that is noticed as soon.
  */
 #ifndef FED_AWAKE_H
 #define FED_AWAKE_H
@@ -70,6 +72,13 @@ enum awake_verdict {
 	AWAKE_HOPELESS, /* nothing is being done that could bring it back: refuse at once */
 };
 
+/* How a probe ended. */
+enum awake_probe_end {
+	AWAKE_SILENT, /* nobody there, as far as can be seen */
+	AWAKE_REFUSED, /* the machine is up and refuses: its homeserver is stopped, or still starts */
+	AWAKE_ANSWERED, /* connected */
+};
+
 /* What to do now, or-ed. */
 enum awake_action {
 	AWAKE_PROBE = 1 << 0,  /* try to connect, no more; then awake_probed() */
@@ -78,18 +87,20 @@ enum awake_action {
 };
 
 enum {
-	AWAKE_PROBE_MS = 3000,    /* a probe's time to connect */
-	AWAKE_DOUBT_MS = 5000,    /* heard of so shortly ago, no answer is no sign: awake_doubt() */
-	AWAKE_LOST_MS = 10000,    /* a probe nobody reported counts as refused */
-	AWAKE_AGAIN_MS = 1000,    /* before the second probe of a suspect and of one just lost */
-	AWAKE_WAKING_MS = 2000,   /* between probes while waking */
-	AWAKE_WINDOW_MS = 120000, /* waking is given up */
-	AWAKE_REST_MS = 60000,    /* after that, before the next waking */
-	AWAKE_RESTART_MS = 30000, /* just lost: it may be a restart, requests are held */
-	AWAKE_SETTLE_MS = 10000,  /* from the announcement of sleep to sleep */
-	AWAKE_PACKETS = 3,        /* of one round */
-	AWAKE_PACKET_MS = 1000,   /* between them */
-	AWAKE_ROUND_MS = 30000,   /* between the beginnings of rounds */
+	AWAKE_PROBE_MS = 3000, /* a probe's time to connect */
+	AWAKE_DOUBT_MS = 5000, /* heard of so shortly ago, no answer is no sign: awake_doubt() */
+	AWAKE_LOST_MS = 10000, /* a probe nobody reported counts as refused */
+	AWAKE_AGAIN_MS = 1000, /* before the second probe of a suspect and of one just lost */
+	AWAKE_NEAR_MS = 5000,  /* between probes of one that may be back soon */
+	AWAKE_NEAR_FOR_MS = 600000, /* as which one counts that was lost */
+	AWAKE_WAKING_MS = 2000,     /* between probes while waking */
+	AWAKE_WINDOW_MS = 120000,   /* waking is given up */
+	AWAKE_REST_MS = 60000,      /* after that, before the next waking */
+	AWAKE_RESTART_MS = 30000,   /* just lost: it may be a restart, requests are held */
+	AWAKE_SETTLE_MS = 10000,    /* from the announcement of sleep to sleep */
+	AWAKE_PACKETS = 3,          /* of one round */
+	AWAKE_PACKET_MS = 1000,     /* between them */
+	AWAKE_ROUND_MS = 30000,     /* between the beginnings of rounds */
 	AWAKE_ROUNDS_PER_HOUR = 12, /* not counting the owner's orders */
 	AWAKE_STRIKES = 3,
 	AWAKE_FLUSH_MS = 10000,    /* it does not sleep so soon after any request of its own */
@@ -147,7 +158,7 @@ unsigned awake_failed(struct awake *a, msec now);
 unsigned awake_doubt(struct awake *a, msec now);
 
 /* The end of a probe. A new AWAKE_PROBE replaces one under way, whose end is then not told. */
-unsigned awake_probed(struct awake *a, bool answered, msec now);
+unsigned awake_probed(struct awake *a, enum awake_probe_end end, msec now);
 
 /* Word of the homeserver itself (or its owner's): it goes to sleep now; it has come back. */
 unsigned awake_sleeps(struct awake *a, msec now);

@@ -52,10 +52,12 @@ static msec now_of(const struct sleeper *s)
 /* Trouble of our own is no sign of anything. */
 static void probe_over(struct sleeper *s, enum err e)
 {
-	bool ours = e == ERR_NOMEM || e == ERR_LIMIT;
-	bool answered = e == ERR_OK || (ours && awake_relays(&s->awake));
+	bool                 ours = e == ERR_NOMEM || e == ERR_LIMIT;
+	enum awake_probe_end end = e == ERR_REFUSED ? AWAKE_REFUSED : AWAKE_SILENT;
 
-	take(s, awake_probed(&s->awake, answered, now_of(s)));
+	if (e == ERR_OK || (ours && awake_relays(&s->awake)))
+		end = AWAKE_ANSWERED;
+	take(s, awake_probed(&s->awake, end, now_of(s)));
 }
 
 static void on_dial(void *arg, enum err e, struct stream *stream, const struct endpoint *reached)
@@ -284,17 +286,26 @@ static void settle_waits(struct sleeper *s)
 	}
 }
 
+/* A sleeper's answering port is no news until the first question is answered: it is asked every few seconds. */
+static bool has_news(const struct sleeper *s)
+{
+	bool open = s->told_state == AWAKE_ASLEEP && s->awake.state == AWAKE_DRAINING &&
+		s->checking;
+
+	return (s->told_state != s->awake.state && !open) || s->told_relays != sleeper_relays(s);
+}
+
 static void on_tell(void *arg)
 {
 	struct sleeper *s = arg;
-	bool            relays = sleeper_relays(s), drain = s->check_passed;
+	bool            drain = s->check_passed;
 
 	s->check_passed = false;
-	if (s->told_state != s->awake.state)
-		log_state(s);
-	if (s->told_state != s->awake.state || s->told_relays != relays) {
+	if (has_news(s)) {
+		if (s->told_state != s->awake.state)
+			log_state(s);
 		s->told_state = s->awake.state;
-		s->told_relays = relays;
+		s->told_relays = sleeper_relays(s);
 		if (s->o.changed != NULL)
 			s->o.changed(s->o.arg);
 	}
@@ -335,8 +346,7 @@ static void take(struct sleeper *s, unsigned todo)
 		count(COUNT_homeserver_probes);
 		probe_start(s);
 	}
-	if (s->awake.state != s->told_state || sleeper_relays(s) != s->told_relays ||
-	    s->check_passed)
+	if (has_news(s) || s->check_passed)
 		soon_call(&s->tell);
 	set_next(s);
 }

@@ -115,7 +115,7 @@ static void event(struct world *w)
 		take(w, awake_failed(&w->a, w->now));
 		break;
 	case 2:
-		take(w, awake_probed(&w->a, value & 1, w->now));
+		take(w, awake_probed(&w->a, (enum awake_probe_end)(value % 3), w->now));
 		break;
 	case 3:
 		take(w, awake_sleeps(&w->a, w->now));

@@ -12,8 +12,8 @@
  *	wait TIME         moves the clock: 500ms, 90s, 5m, 2h
  *	until TIME        moves the clock to that time
  *	host up|refuses|silent|unplayed   how probes end from now on by themselves: answered, refused,
- *	                  refused after the time a probe has, or by "probe" in the script (at first)
- *	probe answered|refused               the end of the probe under way
+ *	                  silent after the time a probe has, or by "probe" in the script (at first)
+ *	probe answered|refused|silent        the end of the probe under way
  *	request ok|failed|slow               a relayed one: answered, failed, long without an answer
  *	sleeps, wakes     the homeserver says so
  *	sends event|other the homeserver sends a request to another server
@@ -147,10 +147,10 @@ static void did(struct world *w, unsigned action)
 
 static void take(struct world *w, unsigned todo);
 
-static void probe_ends(struct world *w, bool answered)
+static void probe_ends(struct world *w, enum awake_probe_end end)
 {
 	w->probe_ends_at = MS_NEVER;
-	take(w, awake_probed(&w->awake, answered, w->now));
+	take(w, awake_probed(&w->awake, end, w->now));
 }
 
 static void take(struct world *w, unsigned todo)
@@ -164,7 +164,7 @@ static void take(struct world *w, unsigned todo)
 		return;
 	w->probe_ends_at = w->host == HOST_SILENT ? w->now + AWAKE_PROBE_MS : MS_NEVER;
 	if (w->host == HOST_UP || w->host == HOST_REFUSES)
-		probe_ends(w, w->host == HOST_UP);
+		probe_ends(w, w->host == HOST_UP ? AWAKE_ANSWERED : AWAKE_REFUSED);
 }
 
 static void run_until(struct world *w, msec until)
@@ -184,7 +184,7 @@ static void run_until(struct world *w, msec until)
 			die(w, "it never stops", "");
 		w->now = next > w->now ? next : w->now;
 		if (probe_first)
-			probe_ends(w, false);
+			probe_ends(w, AWAKE_SILENT);
 		else
 			take(w, awake_tick(&w->awake, w->now));
 	}
@@ -257,11 +257,15 @@ static void say_host(struct world *w, char *rest)
 
 static void say_probe(struct world *w, char *rest)
 {
-	const char *how = word(&rest);
+	static const char *const names[] = { "silent", "refused", "answered" };
+	const char              *how = word(&rest);
 
-	if (strcmp(how, "answered") != 0 && strcmp(how, "refused") != 0)
-		die(w, "no such end of a probe", how);
-	probe_ends(w, strcmp(how, "answered") == 0);
+	for (unsigned i = 0; i < 3; i++)
+		if (strcmp(names[i], how) == 0) {
+			probe_ends(w, (enum awake_probe_end)i);
+			return;
+		}
+	die(w, "no such end of a probe", how);
 }
 
 static void say_request(struct world *w, char *rest)
