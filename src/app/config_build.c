@@ -208,7 +208,8 @@ static enum err build_homeservers(struct builder *b)
 			.host_is_name = o->url.is_name,
 			.port = o->url.port,
 			.connections_max = o->connection_limit,
-			.sleeps = o->sleeps,
+			.sleeps = config_is_set(s, "sleeps") ? o->sleeps
+							     : b->out->state_dir != NULL,
 			.can_wake = config_is_set(s, "wake_mac"),
 			.wake_mac = o->wake_mac,
 			.wake_address = o->wake_address,

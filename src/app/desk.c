@@ -180,7 +180,8 @@ static const struct homeserver_settings *asked_homeserver(const struct desk     
 	}
 	hs = only_sleeper(s, &count);
 	if (count == 0)
-		refuse(r, "no homeserver has option sleeps '1'");
+		refuse(r,
+		       "no homeserver sleeps: none has option sleeps '1', and there is no state_dir");
 	else if (count > 1)
 		refuse(r, "%zu homeservers sleep: say which one", count);
 	return hs;

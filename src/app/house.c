@@ -458,26 +458,33 @@ static bool has_sleeper(const struct settings *s)
 	return false;
 }
 
-/* For other servers, for a homeserver with https, and for the keys of those whose deliveries are kept. */
+/* For other servers, and for a homeserver with https. */
 static bool needs_authorities(const struct settings *s)
 {
-	bool needs = s->outbound_count > 0 || has_sleeper(s);
+	bool needs = s->outbound_count > 0;
 
 	for (size_t i = 0; i < s->homeserver_count; i++)
 		needs |= s->homeservers[i].tls;
 	return needs;
 }
 
+/* Without authorities: all but the keys of other servers, so that nothing new is kept. */
 static enum err load_tls_client(struct house *h, const struct settings *s,
                                 struct house_fault *fault, struct tls_client **out)
 {
 	struct tls_fault wrong = { "" };
 	enum err         e;
 
-	if (!needs_authorities(s))
+	if (!needs_authorities(s) && !has_sleeper(s))
 		return ERR_OK;
 	e = tls_client_load(h->loop, s->ca_file, s->limits.memory_class * SESSIONS_PER_CLASS_MB,
 	                    out, &wrong);
+	if (e != ERR_OK && !needs_authorities(s)) {
+		log_say(LOG_ERROR, "serve.queue",
+		        "deliveries are not kept while a homeserver is away: %s (ca_file)",
+		        wrong.text);
+		return ERR_OK;
+	}
 	if (e != ERR_OK)
 		explain(fault, "%s", wrong.text);
 	return e;

@@ -133,10 +133,11 @@ const struct option option_table[] = {
 	{ HOMESERVER(connection_limit), OPTION_NUMBER, FIELD(homeserver_options, connection_limit),
 	  1, CONNECTIONS_MAX, .by_class = { "32", "64", "128", "256" },
 	  .help = "Connections to it at once; further requests wait." },
-	{ HOMESERVER(sleeps), OPTION_FLAG, FIELD(homeserver_options, sleeps), .def = "0",
+	{ HOMESERVER(sleeps), OPTION_FLAG, FIELD(homeserver_options, sleeps),
 	  .help = "It is off at times: deliveries of other servers are acknowledged and kept in "
 	          "state_dir while it is, and handed over when it is back; other requests are held "
-	          "while it wakes. The options below count only then." },
+	          "while it wakes. The options below count only then. Absent: 1 if there is a "
+	          "state_dir." },
 	{ HOMESERVER(queue_limit), OPTION_BYTES, FIELD(homeserver_options, queue_limit), 64 * KB,
 	  16 * 1024 * MB, .by_class = { "8M", "32M", "64M", "256M" },
 	  .help = "Deliveries of other servers that are kept while it is off; never more than half of "
@@ -144,7 +145,8 @@ const struct option option_table[] = {
 	{ HOMESERVER(probe_interval), OPTION_TIME, FIELD(homeserver_options, probe_interval),
 	  SECOND_MS, HOUR_MS, .def = "30s",
 	  .help = "When nothing was heard of it for so long, a connection is opened and closed to see "
-	          "whether it is there; never after it said that it sleeps." },
+	          "whether it is there. While it is away: every 5 s for ten minutes and as long as its "
+	          "machine refuses, otherwise as often as this; never after it said that it sleeps." },
 	{ HOMESERVER(sleep_grace), OPTION_TIME, FIELD(homeserver_options, sleep_grace), 0, DAY_MS,
 	  .def = "5m",
 	  .help = "It is asked to stay up for so long after it sent events, because other servers "

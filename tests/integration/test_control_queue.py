@@ -278,7 +278,7 @@ def test_nobody_sleeps(world, home, own_door):
     door = own_door(world.sections(home, world.outbound()))
     assert door.status()["queue"] is None
     assert door.status()["homeservers"] == [{"section": "nas", "url": world.url_of(home), "sleeps": False}]
-    for words, text in ((["queue", "list"], "nothing is kept"), (["sleep"], "no homeserver has option sleeps"),
+    for words, text in ((["queue", "list"], "nothing is kept"), (["sleep"], "no homeserver sleeps"),
                         (["wake", "nas"], "no option sleeps '1'")):
         done = door.run(*words, "--socket", door.control)
         assert done.returncode == 1 and text in done.stderr, done

@@ -865,14 +865,14 @@ def test_stopped_while_requests_are_held(nights, egon):
 
 # ---- settings ----
 
-def test_without_the_option_nothing_is_kept(nights, egon):
+def test_switched_off_nothing_is_kept(nights, egon):
     night = nights(asleep=False)
-    night.sections[2][2].pop("sleeps")
+    night.sections[2][2]["sleeps"] = "0"
     night.door.write_config(night.sections)
     night.door.reload()
     night.sleep()
     refused(night, egon.send()[1], 503)
-    night.sections[2][2]["sleeps"] = "1"
+    night.sections[2][2].pop("sleeps")  # there is a state_dir: on
     night.door.write_config(night.sections)
     night.door.reload()
     night.wait_state("asleep")

@@ -9,8 +9,8 @@ without any network. What passes between them passes through both doors.
     with World("build/interop/run") as world:
         adam = world.home.synapse.register("adam")
 
-Another network, such as 127.25, makes another world beside it. With sleeps, the door of
-socialnetwork24.com keeps what arrives while its homeserver is off.
+Another network, such as 127.25, makes another world beside it. The door of
+socialnetwork24.com keeps what arrives while its homeserver is off, unless sleep says otherwise.
 """
 
 import os

@@ -316,6 +316,7 @@ static void builds_the_whole(void **state)
 
 	assert_int_equal(s->homeserver_count, 1);
 	assert_string_equal(s->homeservers[0].section, "nas");
+	assert_true(s->homeservers[0].sleeps); /* there is a state_dir */
 	assert_false(s->homeservers[0].tls || s->homeservers[0].host_is_name);
 	assert_int_equal(s->homeservers[0].endpoint.address.port, 8008);
 	assert_int_equal(s->homeservers[0].port, 8008);
@@ -461,6 +462,7 @@ static void sleeping_homeservers(void **state)
 	const struct homeserver_settings *h = s->homeservers;
 
 	(void)state;
+	assert_false(h[0].sleeps); /* nothing can be kept without a state_dir */
 	assert_false(h[0].can_wake);
 	assert_int_equal(h[0].wake_on,
 	                 1u << AWAKE_MESSAGE | 1u << AWAKE_TO_DEVICE | 1u << AWAKE_INVITE |
