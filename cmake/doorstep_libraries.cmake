@@ -34,3 +34,7 @@ foreach(part mbedtls mbedx509 mbedcrypto)
 	find_library(${part}_LIBRARY ${part} REQUIRED HINTS ${DOORSTEP_DEPS}/lib)
 	target_link_libraries(mbedtls INTERFACE ${${part}_LIBRARY})
 endforeach()
+# then functions of ours may stand in front of some of its own, see src/net/CMakeLists.txt
+if(mbedcrypto_LIBRARY MATCHES "\\.a$")
+	target_compile_definitions(mbedtls INTERFACE DOORSTEP_MBEDTLS_IS_STATIC)
+endif()
