@@ -260,6 +260,29 @@ static enum err limits_fit(const struct config_document *d, const struct config_
 	return ERR_OK;
 }
 
+/* Only this listener tells whom a homeserver writes to. */
+static bool has_federation_listener(const struct config_document *d)
+{
+	for (const struct config_section *s = config_next(d, NULL, SECTION_OUTBOUND); s != NULL;
+	     s = config_next(d, s, SECTION_OUTBOUND))
+		if (((const struct outbound_options *)s->values)->mode ==
+		    OUTBOUND_MATRIX_FEDERATION)
+			return true;
+	return false;
+}
+
+static enum err policy_can_know(const struct config_document *d, const struct config_section *s)
+{
+	const struct policy_options *p = s->values;
+
+	if (p->invites_from == INVITES_FROM_KNOWN && !has_federation_listener(d))
+		return config_refuse(
+			d, s, "invites_from", 0,
+			"invites_from: nobody would ever be known; 'known' needs a 'config outbound' "
+			"with mode 'matrix-federation', which sees whom the homeserver writes to");
+	return ERR_OK;
+}
+
 /* In the order in which an owner would want to hear of them. */
 static const struct {
 	enum option_section kind;
@@ -278,6 +301,7 @@ static const struct {
 	{ SECTION_OUTBOUND, outbound_is_private },
 	{ SECTION_OUTBOUND, check_claim },
 	{ SECTION_LIMITS, limits_fit },
+	{ SECTION_POLICY, policy_can_know },
 };
 
 enum err config_check(const struct config_document *d)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "loop/interfaces.h"
+#include "role/gate.h"
 #include "role/inbound.h"
 #include "role/outbound.h"
 #include "role/reception.h"
@@ -60,6 +61,7 @@ struct house {
 	struct keyring       *keyring;
 	struct verifier      *verifier;
 	struct queue         *queue; /* NULL: nothing is acknowledged early */
+	struct gate          *gate;
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
 	bool                  draining;
@@ -358,6 +360,7 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		.upstream = upstream_for,
 		.reception = reception_for,
 		.arg = h,
+		.gate = h->gate,
 	};
 	enum err e;
 
@@ -664,9 +667,15 @@ static enum err open_keys(struct house *h, const struct settings *s)
 
 static enum err open_roles(struct house *h, struct settings *s, struct house_fault *fault)
 {
-	struct inbound_options o = { h->loop, s, h->tls_server, upstream_for, reception_for, h };
-	enum err               e = open_keys(h, s);
+	struct gate_options    gate = { h->loop, h->cache, s->limits.memory_class };
+	struct inbound_options o = {
+		h->loop, s, h->tls_server, upstream_for, reception_for, h, NULL
+	};
+	enum err e = open_keys(h, s);
 
+	if (e == ERR_OK)
+		e = gate_new(&gate, &h->gate);
+	o.gate = h->gate;
 	if (e == ERR_OK)
 		e = neighbours_add(h, s);
 	if (e == ERR_OK)
@@ -829,6 +838,7 @@ void house_close(struct house *h)
 	key_fetcher_free(h->key_fetcher);
 	queue_close(h->queue);
 	resolver_free(h->resolver);
+	gate_free(h->gate);
 	cache_close(h->cache);
 	http_pool_free(h->pool);
 	servers_free(h->servers);

@@ -42,6 +42,10 @@ static const struct option_word exposures[] = { { "federation", EXPOSE_FEDERATIO
 	                                        { "media", EXPOSE_MEDIA },
 	                                        { "client", EXPOSE_CLIENT },
 	                                        { NULL, 0 } };
+static const struct option_word inviters[] = { { "any", INVITES_FROM_ANY },
+	                                       { "known", INVITES_FROM_KNOWN },
+	                                       { "allowed", INVITES_FROM_ALLOWED },
+	                                       { NULL, 0 } };
 static const struct option_word modes[] = { { "matrix-federation", OUTBOUND_MATRIX_FEDERATION },
 	                                    { "connect", OUTBOUND_CONNECT },
 	                                    { NULL, 0 } };
@@ -203,6 +207,14 @@ const struct option option_table[] = {
 	  FIELD(limit_settings, connections_per_address), 1, CONNECTIONS_MAX,
 	  .by_class = { "8", "16", "32", "64" },
 	  .help = "Connections from one address at once; not for loopback and private addresses." },
+	{ LIMIT(origin_rate), OPTION_NUMBER, FIELD(limit_settings, origin_rate), 0, 100000,
+	  .def = "50",
+	  .help = "Requests a second of one other server whose signature was good; ten seconds' worth "
+	          "may come at once. More wait for their turn. 0: no limit." },
+	{ LIMIT(address_rate), OPTION_NUMBER, FIELD(limit_settings, address_rate), 0, 100000,
+	  .def = "50",
+	  .help = "The same for all other requests from one address (IPv6: /64); not for loopback and "
+	          "private addresses, nor for clients that are logged in." },
 	{ LIMIT(requests_per_connection), OPTION_NUMBER,
 	  FIELD(limit_settings, requests_per_connection), 1, 1000000, .def = "1000",
 	  .help = "Requests on one connection before it is closed in good order." },
@@ -253,6 +265,18 @@ const struct option option_table[] = {
 	  .flags = OPTION_LIST,
 	  .help = "Servers that are refused in both directions: a name, or `*.example.org` for all "
 	          "below it." },
+	{ POLICY(allow_server), OPTION_PATTERN, FIELD(policy_options, allow_server),
+	  .flags = OPTION_LIST,
+	  .help = "The only servers that are dealt with, in both directions; deny_server counts all "
+	          "the same. Absent: everybody." },
+	{ POLICY(invites_from), OPTION_CHOICE, FIELD(policy_options, invites_from), .def = "any",
+	  .words = inviters,
+	  .help = "Whose invitations are taken. known: of servers that the homeserver wrote to before "
+	          "through the matrix-federation listener, and of invite_server. allowed: of "
+	          "invite_server alone." },
+	{ POLICY(invite_server), OPTION_PATTERN, FIELD(policy_options, invite_server),
+	  .flags = OPTION_LIST,
+	  .help = "Servers whose invitations are always taken, unless denied." },
 };
 
 const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);

@@ -117,7 +117,8 @@ struct outbound_options {
 };
 
 struct policy_options {
-	struct values deny_server;
+	struct values deny_server, allow_server, invite_server;
+	unsigned      invites_from;
 };
 
 struct option_word {

@@ -11,6 +11,8 @@ static struct str error_fields(int status, bool cors)
 {
 	if (status == 503)
 		return cors ? STRL(CORS_FIELDS "Retry-After: 30\r\n") : STRL("Retry-After: 30\r\n");
+	if (status == 429)
+		return cors ? STRL(CORS_FIELDS "Retry-After: 10\r\n") : STRL("Retry-After: 10\r\n");
 	if (status == 405)
 		return cors ? STRL(CORS_FIELDS "Allow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n")
 			    : STRL("Allow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n");

@@ -106,6 +106,16 @@ static struct str authorization_lines(struct arena *arena, const struct head *h)
 	return w.failed ? STRL("") : writer_done(&w);
 }
 
+/*
+ * Who may use what is kept free of strangers: whom the homeserver wrote to. As long as it was not seen to
+ * write to anybody (another outbound, or a new one), everybody who was verified before.
+ */
+static bool is_known(const struct deposit *d, struct str origin)
+{
+	return gate_has_known(d->o.gate) ? gate_is_known(d->o.gate, origin)
+					 : keyring_is_vouched(d->o.keyring, origin);
+}
+
 static enum err deposit_put(struct deposit *d, struct str origin, struct buf *body)
 {
 	const struct head  *h = http_request_head(d->request);
@@ -125,8 +135,7 @@ static enum err deposit_put(struct deposit *d, struct str origin, struct buf *bo
 	};
 
 	signing_sha256(item.body, item.body_hash);
-	return queue_put_start(&d->put, d->o.queue, &item, keyring_is_vouched(d->o.keyring, origin),
-	                       on_put, d);
+	return queue_put_start(&d->put, d->o.queue, &item, is_known(d, origin), on_put, d);
 }
 
 /* ---- the steps ---- */

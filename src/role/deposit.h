@@ -11,6 +11,7 @@
 
 #include "net/http_server.h"
 #include "role/copies.h"
+#include "role/gate.h"
 #include "role/verifier.h"
 #include "store/queue.h"
 
@@ -22,13 +23,14 @@ enum deposit_result {
 };
 
 struct deposit_options {
-	struct queue     *queue;
-	struct verifier  *verifier;
-	struct keyring   *keyring;
-	struct str        server_name; /* ours; borrowed until the end */
-	const struct str *copy;        /* of the body so far, NULL: nothing was read */
-	size_t            body_max;    /* of what may be kept */
-	struct copies    *copies;      /* where its bytes are counted */
+	struct queue      *queue;
+	struct verifier   *verifier;
+	struct keyring    *keyring;
+	struct str         server_name; /* ours; borrowed until the end */
+	const struct str  *copy;        /* of the body so far, NULL: nothing was read */
+	size_t             body_max;    /* of what may be kept */
+	struct copies     *copies;      /* where its bytes are counted */
+	const struct gate *gate;        /* tells who is known; NULL: the keyring does */
 };
 
 /*

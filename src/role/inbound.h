@@ -24,6 +24,7 @@ struct inbound_options {
 	inbound_upstream_fn  *upstream;
 	inbound_reception_fn *reception; /* may be NULL: none has one */
 	void                 *arg;
+	struct gate          *gate; /* may be NULL: all pass */
 };
 
 enum err inbound_new(const struct inbound_options *o, struct inbound **out);

@@ -53,6 +53,7 @@ struct crossing {
 	struct upstream     *upstream;
 	struct upstream_wait wait;
 	msec                 began_at;
+	bool                 makes_known;                    /* the server, once it took this */
 	char                 method[16], to[264], path[208]; /* for the log; cut to fit */
 };
 
@@ -225,6 +226,8 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 		count(COUNT_outbound_relayed);
 	else
 		count_cause(CAUSE_outbound_failures, res->err);
+	if (x->makes_known && res->status >= 200 && res->status <= 299)
+		gate_wrote_to(x->ob->o.gate, str_of(x->to));
 	crossing_log(x, res->status != 0 ? res->status : failure_status(res->err), res);
 	crossing_free(x);
 }
@@ -408,17 +411,7 @@ static void crossing_resolve(struct crossing *x)
 
 static bool server_is_denied(const struct settings *s, struct str name)
 {
-	struct server_name parsed;
-	struct str         host = server_name_parse(name, &parsed) == ERR_OK ? parsed.host : name;
-
-	for (size_t i = 0; i < s->deny_server_count; i++) {
-		struct str rule = str_of(s->deny_servers[i]);
-
-		if (str_starts(rule, STRL("*.")) ? str_iends(host, str_from(rule, 1))
-		                                 : str_ieq(rule, host) || str_ieq(rule, name))
-			return true;
-	}
-	return false;
+	return gate_policy(s, name) != GATE_GO;
 }
 
 /* ---- the homeserver's own sleep ---- */
@@ -725,6 +718,7 @@ static void crossing_federation(struct crossing *x)
 {
 	const struct head            *h = http_request_head(x->request);
 	const struct domain_settings *local;
+	struct asleep_match           match;
 
 	if (is_order(h)) {
 		if (h->method == HTTP_POST)
@@ -742,6 +736,8 @@ static void crossing_federation(struct crossing *x)
 	count(COUNT_outbound_requests);
 	x->name = h->authority;
 	tell_sent(x, outbound_sent_kind(h->method_text, h->path));
+	asleep_find(h->method_text, h->path, &match);
+	x->makes_known = gate_makes_known(match.endpoint);
 	local = settings_domain(x->settings, x->name);
 	if (server_is_denied(x->settings, x->name))
 		crossing_fail(x, ERR_DENIED);

@@ -23,6 +23,7 @@
 
 #include "config.h"
 
+#include "role/gate.h"
 #include "role/reception.h"
 #include "role/resolver.h"
 #include "role/servers.h"
@@ -42,7 +43,8 @@ struct outbound_options {
 	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
 	/* NULL: it does not sleep */
 	struct reception *(*reception)(void *arg, const struct homeserver_settings *hs);
-	void *arg;
+	void        *arg;
+	struct gate *gate; /* NULL: nobody becomes known */
 };
 
 typedef void outbound_full_fn(void *arg, bool full);

@@ -48,6 +48,7 @@ static void passage_leave_homeserver(struct passage *p)
 static void passage_free(struct passage *p)
 {
 	gauge_down(GAUGE_inbound_requests_open);
+	gate_leave(&p->visit);
 	limit_wait_cancel(&p->turn);
 	passage_leave_place(p);
 	passage_leave_homeserver(p);
@@ -112,6 +113,7 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 	else
 		count_cause(CAUSE_inbound_failures, res->err);
 	upstream_note(p->upstream, res->err);
+	gate_answered(&p->visit, res->status);
 	passage_leave_homeserver(p);
 	if (p->reception != NULL && res->status != 0 && !is_gateway_trouble(res->status))
 		reception_heard(p->reception, true);
@@ -334,6 +336,38 @@ static bool lacks_length(const struct passage *p, const struct head *h)
 		(h->method == HTTP_PUT || h->method == HTTP_POST);
 }
 
+/* The gate let it pass. */
+static void passage_pass(void *arg)
+{
+	struct passage *p = arg;
+
+	if (p->reception == NULL)
+		passage_go(p);
+	else
+		passage_asleep_receive(p);
+}
+
+static void passage_enter(struct passage *p)
+{
+	struct passage_ground     *g = p->ground;
+	const struct gate_refusal *no;
+	enum gate_word             w;
+
+	/* now: after a reload there may be none any more */
+	p->upstream = upstream_keep(g->upstream(g->arg, p->domain->homeserver));
+	if (g->reception != NULL)
+		p->reception = g->reception(g->arg, p->domain->homeserver);
+	if (p->reception != NULL)
+		reception_keep(p->reception);
+	w = gate_enter(&p->visit, p->settings, p->domain, p->request);
+	if (w == GATE_GO) {
+		passage_pass(p);
+	} else if (w != GATE_WAIT) {
+		no = gate_refusal(w);
+		passage_answer(p, no->status, no->errcode, no->text);
+	}
+}
+
 static void passage_decide(struct passage *p)
 {
 	const struct head *h = http_request_head(p->request);
@@ -357,16 +391,7 @@ static void passage_decide(struct passage *p)
 		passage_answer(p, 413, "M_TOO_LARGE", "the request body is too large");
 	} else {
 		http_request_body_max(p->request, body_limit(p, h));
-		p->upstream =
-			upstream_keep(p->ground->upstream(p->ground->arg, p->domain->homeserver));
-		if (p->ground->reception != NULL)
-			p->reception = p->ground->reception(p->ground->arg, p->domain->homeserver);
-		if (p->reception == NULL) {
-			passage_go(p);
-			return;
-		}
-		reception_keep(p->reception);
-		passage_asleep_receive(p);
+		passage_enter(p);
 	}
 }
 
@@ -400,6 +425,7 @@ void passage_begin(struct passage_ground *g, struct http_request *r)
 	list_init(&p->wait.link);
 	limit_wait_init(&p->turn, g->loop, passage_relay, p);
 	lane_init(&p->lane);
+	gate_visit_init(&p->visit, g->gate, g->loop, passage_pass, p);
 	guest_init(&p->guest, on_homeserver_left, p);
 	deadline_init(&p->doubt, g->loop, on_doubt, p);
 	passage_describe(p, h);

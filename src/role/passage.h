@@ -8,6 +8,7 @@
 #define ROLE_PASSAGE_H
 
 #include "net/http_server.h"
+#include "role/gate.h"
 #include "role/reception.h"
 #include "role/settings.h"
 #include "role/upstream.h"
@@ -25,6 +26,7 @@ struct passage_ground {
 	inbound_upstream_fn  *upstream;
 	inbound_reception_fn *reception; /* may be NULL: none has one */
 	void                 *arg;
+	struct gate          *gate; /* may be NULL: all pass */
 };
 
 /* Takes the request over; it ends by itself. */

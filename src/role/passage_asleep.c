@@ -40,6 +40,7 @@ static void on_deposit(void *arg, enum deposit_result r, enum err e, unsigned pa
 		passage_deny(p, e);
 		return;
 	}
+	gate_verified(&p->visit);
 	http_respond_with(p->request, 200, "application/json", STRL(""), STRL("{\"pdus\":{}}"));
 	reception_keep(reception);
 	passage_end(p, 200);
@@ -58,6 +59,7 @@ static bool passage_deposit(struct passage *p, const struct str *copy)
 		.copy = copy,
 		.body_max = p->reception->early_max,
 		.copies = &p->reception->copies,
+		.gate = p->ground->gate,
 	};
 
 	return o.queue != NULL &&
@@ -93,6 +95,7 @@ static bool passage_hold(struct passage *p)
 		.verifier = p->reception->verifier,
 		.server_name = str_of(p->domain->server_name),
 		.row = p->match.row,
+		.client = gate_is_client(&p->visit) ? &p->visit.token : NULL,
 	};
 
 	return vigil_start(&p->vigil, p->ground->loop, p->request, &o, on_vigil, p) == ERR_OK;

@@ -21,8 +21,9 @@ struct passage {
 	struct reception             *reception; /* NULL: none */
 	struct asleep_match           match;     /* with reception */
 	struct lane                   lane;      /* PUT /send: taken while it is live */
-	struct reception_guest        guest;     /* while it is relayed */
-	struct deadline               doubt;     /* is the homeserver still there? */
+	struct gate_visit             visit;
+	struct reception_guest        guest; /* while it is relayed */
+	struct deadline               doubt; /* is the homeserver still there? */
 	msec                          doubt_ms;
 	struct deposit               *deposit; /* it is being kept */
 	struct vigil                 *vigil;   /* it waits for the homeserver */

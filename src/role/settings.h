@@ -23,6 +23,15 @@ enum expose {
 	EXPOSE_CLIENT = 1 << 2,
 };
 
+/* Lists as fed/server_list.h reads them. */
+struct server_names {
+	const char *const *at;
+	size_t             count;
+};
+
+/* Whose invitations are taken, beside those in invite_servers. */
+enum invites_from { INVITES_FROM_ANY, INVITES_FROM_KNOWN, INVITES_FROM_ALLOWED };
+
 struct homeserver_settings {
 	const char     *section; /* UCI section name */
 	const char     *url;     /* as configured */
@@ -96,8 +105,9 @@ struct limit_settings {
 	msec     response_head_ms;   /* waiting for a response head, both directions */
 	msec     pool_idle_ms;       /* kept-alive to other servers */
 	msec     homeserver_idle_ms; /* kept-alive to the homeserver: below its own 60 s */
-	size_t   cache_bytes;  /* store/cache: the map of its file, or memory without state_dir */
-	unsigned memory_class; /* 64, 128, 256, 512 */
+	size_t   cache_bytes; /* store/cache: the map of its file, or memory without state_dir */
+	unsigned origin_rate, address_rate; /* requests a second, see gate.h; 0: as many as come */
+	unsigned memory_class;              /* 64, 128, 256, 512 */
 };
 
 struct settings {
@@ -112,8 +122,8 @@ struct settings {
 	int                               log_level; /* enum log_level */
 	const struct cidr                *allow_ranges;
 	size_t                            allow_range_count;
-	const char *const                *deny_servers; /* exact or "*.suffix" */
-	size_t                            deny_server_count;
+	struct server_names               deny_servers, allow_servers, invite_servers;
+	enum invites_from                 invites_from;
 	const struct domain_settings     *domains;
 	size_t                            domain_count;
 	const struct homeserver_settings *homeservers;

@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "base/metrics.h"
+#include "codec/matrix/server_name.h"
+
 enum vigil_state {
 	VIGIL_KEYS,     /* the first step of the verifier */
 	VIGIL_BODY,     /* the body comes in */
@@ -24,7 +27,7 @@ struct vigil {
 	struct soon            soon;
 	vigil_done_fn         *done;
 	void                  *arg;
-	char                   origin[256];
+	char whose[SERVER_NAME_TEXT_MAX + 1]; /* origin, or token; "": anybody's */
 };
 
 void vigils_init(struct vigils *v, size_t max)
@@ -72,14 +75,14 @@ static void vigil_tell(struct vigil *v, enum vigil_result r, enum err e)
 
 /* ---- waiting ---- */
 
-static size_t waiting_of(const struct vigils *all, const char *origin)
+static size_t waiting_of(const struct vigils *all, const char *whose)
 {
 	size_t n = 0;
 
 	for (struct link *l = all->waiting.next; l != &all->waiting; l = l->next) {
 		const struct vigil *v = LIST_ENTRY(l, struct vigil, link);
 
-		n += v->state == VIGIL_WAITING && strcmp(v->origin, origin) == 0;
+		n += v->state == VIGIL_WAITING && strcmp(v->whose, whose) == 0;
 	}
 	return n;
 }
@@ -91,7 +94,7 @@ static void on_awake(void *arg, enum err e)
 
 static bool has_company(const struct vigil *v)
 {
-	return v->origin[0] != '\0' && waiting_of(v->o.all, v->origin) >= VIGIL_PER_ORIGIN;
+	return v->whose[0] != '\0' && waiting_of(v->o.all, v->whose) >= VIGIL_PER_ORIGIN;
 }
 
 static void vigil_wait(struct vigil *v, bool may_wake)
@@ -103,7 +106,9 @@ static void vigil_wait(struct vigil *v, bool may_wake)
 		vigil_tell(v, VIGIL_RELAY, ERR_OK);
 		return;
 	}
-	if (v->o.row->hold_s > 0 && !has_company(v))
+	if (has_company(v))
+		count(COUNT_held_crowded);
+	else if (v->o.row->hold_s > 0)
 		e = sleeper_wait_start(&v->wait, v->o.sleeper, kind,
 		                       (msec)v->o.row->hold_s * SECOND_MS, on_awake, v);
 	if (e == ERR_OK)
@@ -122,7 +127,7 @@ static void on_verified(void *arg, enum err e, struct str origin, struct buf *bo
 		vigil_finish(v, VIGIL_DENY, e);
 		return;
 	}
-	(void)str_copy(origin, v->origin, sizeof(v->origin));
+	(void)str_copy(origin, v->whose, sizeof(v->whose));
 	if (buf_len(body) > 0)
 		http_request_restore(v->request, body);
 	vigil_wait(v, v->o.row->wakes != ASLEEP_WAKES_NEVER);
@@ -178,12 +183,39 @@ static bool is_signed(const struct head *h)
 	return false;
 }
 
+/* The mark of a token as text: no server name has blanks. */
+static void name_client(struct vigil *v)
+{
+	struct writer w = writer_over(v->whose, sizeof(v->whose) - 1);
+
+	for (size_t i = 0; i < LEDGER_MARK_BYTES; i++) {
+		write_char(&w, ' ');
+		write_hex(&w, v->o.client->bytes[i]);
+	}
+	v->o.client = NULL; /* the caller's */
+}
+
+static void vigil_client(struct vigil *v)
+{
+	if (v->o.client == NULL) {
+		count(COUNT_tokens_refused);
+		vigil_tell(v, VIGIL_REFUSE, ERR_DENIED);
+		return;
+	}
+	name_client(v);
+	vigil_wait(v, v->o.row->wakes != ASLEEP_WAKES_NEVER);
+}
+
 static enum err vigil_begin(struct vigil *v)
 {
 	const struct head      *h = http_request_head(v->request);
 	struct verifier_request request = { h, h->method_text, h->path, v->o.server_name,
 		                            http_request_peer(v->request) };
 
+	if (v->o.row->auth == ASLEEP_AUTH_TOKEN) {
+		vigil_client(v);
+		return ERR_OK;
+	}
 	if (v->o.row->auth != ASLEEP_AUTH_XMATRIX &&
 	    !(v->o.row->auth == ASLEEP_AUTH_OPTIONAL && is_signed(h))) {
 		vigil_wait(v, false);
@@ -199,8 +231,10 @@ enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r
 	struct vigil *v;
 	enum err      e;
 
-	if (o->all->count >= o->all->max)
+	if (o->all->count >= o->all->max) {
+		count(COUNT_held_crowded);
 		return ERR_BUSY;
+	}
 	v = calloc(1, sizeof(*v));
 	if (v == NULL)
 		return ERR_NOMEM;

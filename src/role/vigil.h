@@ -1,15 +1,17 @@
 /*
  * vigil.h - a request that needs a homeserver which is away: checked, then held while it wakes.
  *
- * Nothing unsigned wakes anybody. What is signed is verified first, body included (up to 64 KiB, which is
+ * Nothing unsigned wakes anybody, but for clients whose access token was good before. What is signed is verified first, body included (up to 64 KiB, which is
  * given back to the request afterwards); then the wish is told to the sleeper, and the request waits as
- * long as its row of fed/asleep.h allows. Few may wait: a quarter of the places in all, four for each origin.
+ * long as its row of fed/asleep.h allows. Few may wait: a quarter of the places in all, four for each origin
+ * and each access token.
  */
 #ifndef ROLE_VIGIL_H
 #define ROLE_VIGIL_H
 
 #include "fed/asleep.h"
 #include "net/http_server.h"
+#include "role/ledger.h"
 #include "role/sleeper.h"
 #include "role/verifier.h"
 
@@ -31,11 +33,12 @@ struct vigils {
 void vigils_init(struct vigils *v, size_t max);
 
 struct vigil_options {
-	struct vigils           *all;
-	struct sleeper          *sleeper;
-	struct verifier         *verifier;
-	struct str               server_name; /* ours */
-	const struct asleep_row *row;
+	struct vigils            *all;
+	struct sleeper           *sleeper;
+	struct verifier          *verifier;
+	struct str                server_name; /* ours */
+	const struct asleep_row  *row;
+	const struct ledger_mark *client; /* token of a known client (gate.h); NULL: none. Copied */
 };
 
 typedef void vigil_done_fn(void *arg, enum vigil_result r, enum err e);

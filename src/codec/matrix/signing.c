@@ -99,6 +99,23 @@ void signing_sha256(struct str bytes, uint8_t out[SIGNING_SHA256_BYTES])
 	crypto_hash_sha256(out, bytes_of(bytes), bytes.len);
 }
 
+void signing_salted_hash(const uint8_t salt[SIGNING_SALT_BYTES], const struct str *texts,
+                         size_t count, uint8_t out[SIGNING_SHA256_BYTES])
+{
+	crypto_hash_sha256_state st;
+
+	crypto_hash_sha256_init(&st);
+	crypto_hash_sha256_update(&st, salt, SIGNING_SALT_BYTES);
+	for (size_t i = 0; i < count; i++) {
+		uint8_t len[4] = { (uint8_t)(texts[i].len >> 24), (uint8_t)(texts[i].len >> 16),
+			           (uint8_t)(texts[i].len >> 8), (uint8_t)texts[i].len };
+
+		crypto_hash_sha256_update(&st, len, sizeof(len));
+		crypto_hash_sha256_update(&st, bytes_of(texts[i]), texts[i].len);
+	}
+	crypto_hash_sha256_final(&st, out);
+}
+
 /* Hashes of equal length are compared, so that lengths are not told either. */
 bool signing_secret_eq(struct str a, struct str b)
 {

@@ -24,6 +24,7 @@ enum {
 	SIGNING_SEED_BYTES = 32,
 	SIGNING_SIG_BYTES = 64,
 	SIGNING_SHA256_BYTES = 32,
+	SIGNING_SALT_BYTES = 32,
 	SIGNING_KEY_TEXT = BASE64_TEXT(SIGNING_KEY_BYTES), /* 43 characters */
 	SIGNING_SIG_TEXT = BASE64_TEXT(SIGNING_SIG_BYTES), /* 86 characters */
 };
@@ -67,6 +68,13 @@ void signing_pair_from_seed(const uint8_t seed[SIGNING_SEED_BYTES], struct signi
 void signing_sign(const struct signing_pair *pair, struct str message, struct signing_sig *out);
 
 void signing_sha256(struct str bytes, uint8_t out[SIGNING_SHA256_BYTES]);
+
+/*
+ * The hash of a salt and some texts, each with its length in front so that none can pass for two. Who
+ * does not know the salt can neither tell what was hashed nor look for texts with equal hashes.
+ */
+void signing_salted_hash(const uint8_t salt[SIGNING_SALT_BYTES], const struct str *texts,
+                         size_t count, uint8_t out[SIGNING_SHA256_BYTES]);
 
 /* Are two secrets equal? The time taken tells nothing about where they differ. */
 bool signing_secret_eq(struct str a, struct str b);

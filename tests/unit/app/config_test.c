@@ -232,6 +232,10 @@ static const struct refusal {
 	{ MAIN
 	  "config limits\n\toption outbound_per_server '8'\n\toption outbound_connections '4'\n",
 	  "F:5:29: outbound_per_server: is larger than outbound_connections (4)" },
+	/* policy */
+	{ MAIN "config policy\n\toption invites_from 'known'\n", "nobody would ever be known" },
+	{ MAIN "config policy\n\toption invites_from 'friends'\n", "invites_from" },
+	{ MAIN "config policy\n\tlist allow_server '*.'\n", "allow_server" },
 };
 
 static void refuses_with_one_line(void **state)
@@ -309,8 +313,8 @@ static void builds_the_whole(void **state)
 	assert_int_equal(s->dns.port, 5353);
 	assert_int_equal(s->allow_range_count, 1);
 	assert_int_equal(s->allow_ranges[0].bits, 8);
-	assert_int_equal(s->deny_server_count, 2);
-	assert_string_equal(s->deny_servers[1], "*.worse.org");
+	assert_int_equal(s->deny_servers.count, 2);
+	assert_string_equal(s->deny_servers.at[1], "*.worse.org");
 	assert_int_equal(s->limits.memory_class, 64);
 	assert_int_equal(s->limits.inbound_connections, 64);
 
