@@ -9,18 +9,25 @@ enum {
 	PAUSE_MIN_MS = 1000,
 	PAUSE_MAX_MS = 5 * 60 * 1000,
 	PARK_TRIES = 10,
-	PARK_AFTER_MS = 60 * 60 * 1000,            /* trouble with one item */
-	PARK_UNAUTHORIZED_MS = 6 * 60 * 60 * 1000, /* its origin's keys may come back */
-	PAUSE_KEPT_MS = 8000, /* shorter ones end when the homeserver is back */
+	PARK_BREAKS = 5,                /* while others are taken */
+	PARK_AFTER_MS = 60 * 60 * 1000, /* trouble with one item while others are taken */
+	PARK_UNAUTHORIZED_MS = 6 * 60 * 60 * 1000, /* ditto; its origin's keys may come back */
+	PARK_ALONE_MS = 24 * 60 * 60 * 1000, /* nothing else was taken: perhaps nothing can be */
+	PAUSE_KEPT_MS = 8000,                /* shorter ones end when the homeserver is back */
 	LANES_LOOKED_AT = 256,
+	REST_BUCKETS = 64,
 	HEAD_MAX = 52 * 1024,
 };
 
 /* A lane whose last try failed, and until when it rests. */
 struct rest {
 	struct link link;
+	uint32_t    hash;
 	msec        until;
 	msec        pause_ms;
+	uint64_t    took;   /* drain->took when it began to fail */
+	uint64_t    broken; /* the item that the connection ended on */
+	unsigned    breaks; /* in a row */
 	char        server_name[256], origin[256];
 };
 
@@ -34,6 +41,7 @@ struct delivery {
 	struct http_call    *call;
 	struct upstream_wait wait;
 	bool                 waiting; /* for the upstream's address */
+	bool                 begun;   /* something of it was sent */
 	size_t               sent;    /* of the body */
 	uint64_t             sequence;
 	uint32_t             tries;
@@ -45,7 +53,8 @@ struct delivery {
 struct drain {
 	struct drain_options   o;
 	bool                   open;
-	struct link            deliveries, rests;
+	struct link            deliveries, rests[REST_BUCKETS];
+	uint64_t               took; /* transactions that the homeserver took */
 	unsigned               running;
 	struct deadline        again; /* pace, and the end of rests */
 	struct soon            look;
@@ -57,33 +66,49 @@ static void drain_go(void *arg);
 
 /* ---- what an answer means ---- */
 
-enum queue_verdict drain_verdict(int status, uint32_t tries, msec tried_ms, const char **reason)
+/* Long enough, and not because it takes nothing at all (a database that is away, say). */
+static bool is_long_enough(const struct drain_try *t, msec ms)
 {
+	return t->tried_ms >= (t->others ? ms : PARK_ALONE_MS);
+}
+
+enum queue_verdict drain_verdict(const struct drain_try *t, const char **reason)
+{
+	bool parks = true;
+
 	*reason = "";
-	if (status >= 200 && status < 300)
+	if (t->status >= 200 && t->status < 300)
 		return QUEUE_DELIVERED;
-	if (status == 401) {
+	if (t->status == 401) {
 		*reason = "the homeserver says 401: it cannot verify the origin's signature";
-		return tried_ms >= PARK_UNAUTHORIZED_MS ? QUEUE_PARK : QUEUE_RETRY;
-	}
-	if (status == 0 || status == 408 || status == 429 || status >= 500) {
+		parks = is_long_enough(t, PARK_UNAUTHORIZED_MS);
+	} else if (t->status == 0) {
+		*reason = "the homeserver hangs up on it again and again";
+		parks = t->breaks >= PARK_BREAKS && (t->others || t->tried_ms >= PARK_ALONE_MS);
+	} else if (t->status >= 500) {
 		*reason = "the homeserver failed on it again and again";
-		return status >= 500 && tries + 1 >= PARK_TRIES && tried_ms >= PARK_AFTER_MS
-			? QUEUE_PARK
-			: QUEUE_RETRY;
+		parks = t->tries + 1 >= PARK_TRIES && is_long_enough(t, PARK_AFTER_MS);
+	} else if (t->status == 408 || t->status == 429) {
+		*reason = "the homeserver is busy";
+		parks = false;
+	} else {
+		*reason = "the homeserver refused it";
 	}
-	*reason = "the homeserver refused it";
-	return QUEUE_PARK;
+	return parks ? QUEUE_PARK : QUEUE_RETRY;
 }
 
 /* ---- rests ---- */
 
 static struct rest *rest_find(struct drain *d, struct str server_name, struct str origin)
 {
-	for (struct link *l = d->rests.next; l != &d->rests; l = l->next) {
+	uint32_t     hash = str_hash(origin);
+	struct link *bucket = &d->rests[hash % REST_BUCKETS];
+
+	for (struct link *l = bucket->next; l != bucket; l = l->next) {
 		struct rest *r = LIST_ENTRY(l, struct rest, link);
 
-		if (str_is(origin, r->origin) && str_is(server_name, r->server_name))
+		if (r->hash == hash && str_is(origin, r->origin) &&
+		    str_is(server_name, r->server_name))
 			return r;
 	}
 	return NULL;
@@ -95,35 +120,49 @@ static void rest_end(struct rest *r)
 	free(r);
 }
 
-/* Longer each time; without memory for it the pace alone slows us. */
-static void rest_begin(struct drain *d, const struct delivery *v)
+/* NULL: no memory; the pace alone slows us then. */
+static struct rest *rest_of(struct drain *d, const struct delivery *v)
 {
 	struct rest *r = rest_find(d, str_of(v->server_name), str_of(v->origin));
 
-	if (r == NULL) {
-		r = calloc(1, sizeof(*r));
-		if (r == NULL)
-			return;
-		memcpy(r->server_name, v->server_name, sizeof(r->server_name));
-		memcpy(r->origin, v->origin, sizeof(r->origin));
-		list_push_back(&d->rests, &r->link);
-	}
+	if (r != NULL)
+		return r;
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return NULL;
+	r->hash = str_hash(str_of(v->origin));
+	r->took = d->took;
+	memcpy(r->server_name, v->server_name, sizeof(r->server_name));
+	memcpy(r->origin, v->origin, sizeof(r->origin));
+	list_push_back(&d->rests[r->hash % REST_BUCKETS], &r->link);
+	return r;
+}
+
+/* Longer each time. */
+static void rest_begin(struct drain *d, const struct delivery *v)
+{
+	struct rest *r = rest_of(d, v);
+
+	if (r == NULL)
+		return;
 	r->pause_ms = r->pause_ms == 0 ? PAUSE_MIN_MS : r->pause_ms * 2;
 	if (r->pause_ms > PAUSE_MAX_MS)
 		r->pause_ms = PAUSE_MAX_MS;
 	r->until = loop_now(d->o.loop) + r->pause_ms;
 }
 
+/* One that is over is no reason to look: its lane is on its way, and the end of that looks. */
 static msec rests_next(const struct drain *d, msec now)
 {
 	msec next = MS_NEVER;
 
-	for (const struct link *l = d->rests.next; l != &d->rests; l = l->next) {
-		const struct rest *r = LIST_ENTRY(l, struct rest, link);
-		msec               left = r->until > now ? r->until - now : 0;
+	for (size_t i = 0; i < REST_BUCKETS; i++)
+		for (const struct link *l = d->rests[i].next; l != &d->rests[i]; l = l->next) {
+			const struct rest *r = LIST_ENTRY(l, struct rest, link);
 
-		next = left < next ? left : next;
-	}
+			if (r->until > now && r->until - now < next)
+				next = r->until - now;
+		}
 	return next;
 }
 
@@ -189,20 +228,42 @@ static void on_settled(void *arg, enum err e)
 		delivery_over(v);
 }
 
-static void delivery_settle(struct delivery *v, int status)
+/* broke: it was sent, and the connection ended without an answer. */
+static enum queue_verdict delivery_verdict(struct delivery *v, int status, bool broke,
+                                           const char **reason)
 {
 	struct drain      *d = v->drain;
 	struct rest       *r = rest_find(d, str_of(v->server_name), str_of(v->origin));
-	const char        *reason;
-	enum queue_verdict verdict = drain_verdict(status, v->tries, v->tried_ms, &reason);
+	struct drain_try   t = { .status = status, .tries = v->tries, .tried_ms = v->tried_ms };
+	enum queue_verdict verdict;
 
-	v->ended = true;
-	http_call_close(v->call);
-	v->call = NULL;
+	if (r == NULL && broke)
+		r = rest_of(d, v);
+	if (r != NULL && (r->broken != v->sequence || !broke))
+		r->breaks = 0;
+	if (r != NULL && broke) {
+		r->broken = v->sequence;
+		t.breaks = ++r->breaks;
+	}
+	t.others = r != NULL && r->took != d->took;
+	verdict = drain_verdict(&t, reason);
 	if (verdict == QUEUE_RETRY)
 		rest_begin(d, v);
 	else if (r != NULL)
 		rest_end(r);
+	d->took += verdict == QUEUE_DELIVERED;
+	return verdict;
+}
+
+static void delivery_settle(struct delivery *v, int status, bool broke)
+{
+	struct drain      *d = v->drain;
+	const char        *reason;
+	enum queue_verdict verdict = delivery_verdict(v, status, broke, &reason);
+
+	v->ended = true;
+	http_call_close(v->call);
+	v->call = NULL;
 	count(verdict == QUEUE_DELIVERED      ? COUNT_queue_delivered
 	              : verdict == QUEUE_PARK ? COUNT_queue_parked
 	                                      : COUNT_queue_retried);
@@ -220,7 +281,7 @@ static void delivery_unreached(struct delivery *v)
 {
 	struct drain *d = v->drain;
 
-	delivery_settle(v, 0);
+	delivery_settle(v, 0, v->begun);
 	d->o.heard(d->o.arg, false);
 }
 
@@ -229,6 +290,7 @@ static void delivery_send_body(struct delivery *v)
 	struct str rest = str_from(v->item->body, v->sent);
 	size_t     room;
 
+	v->begun = true;
 	while (rest.len > 0 && (room = http_call_room(v->call)) > 0) {
 		struct str piece = str_head(rest, room);
 
@@ -264,7 +326,7 @@ static void on_call(void *arg)
 	if (h != NULL && http_call_done(v->call)) {
 		if (!is_gateway_trouble(h->status))
 			v->drain->o.heard(v->drain->o.arg, true);
-		delivery_settle(v, h->status);
+		delivery_settle(v, h->status, false);
 	} else if (http_call_failed(v->call) != ERR_OK) {
 		delivery_unreached(v);
 	}
@@ -318,7 +380,7 @@ static enum err delivery_open_call(struct delivery *v, const struct http_target 
 		e = http_call_open(upstream_pool(v->drain->o.upstream), &call, on_call, v,
 		                   &v->call);
 	free(room);
-	if (e == ERR_OK)
+	if (e == ERR_OK && http_call_connected(v->call))
 		delivery_send_body(v);
 	return e;
 }
@@ -394,14 +456,25 @@ static enum err delivery_start(struct drain *d, const struct queue_lane_info *la
 
 /* ---- which one next ---- */
 
-static bool lane_is_free(struct drain *d, const struct queue_lane_info *lane, msec now)
-{
-	struct rest *r = rest_find(d, lane->server_name, lane->origin);
+enum lane_kind {
+	LANE_FOREIGN, /* of another homeserver, or of none */
+	LANE_BUSY,    /* one of it is on its way, or it failed a moment ago */
+	LANE_RESTING, /* failing for a while: nobody waits for it */
+	LANE_FREE,
+};
 
-	if (lane->in_hand || !d->o.serves(d->o.arg, lane->server_name) ||
-	    lanes_is_live(d->o.lanes, lane->server_name, lane->origin))
-		return false;
-	return r == NULL || r->until <= now;
+static enum lane_kind lane_kind_of(struct drain *d, const struct queue_lane_info *lane, msec now)
+{
+	const struct rest *r;
+
+	if (!d->o.serves(d->o.arg, lane->server_name))
+		return LANE_FOREIGN;
+	if (lane->in_hand || lanes_is_live(d->o.lanes, lane->server_name, lane->origin))
+		return LANE_BUSY;
+	r = rest_find(d, lane->server_name, lane->origin);
+	if (r == NULL || r->until <= now)
+		return LANE_FREE;
+	return r->pause_ms < PAUSE_KEPT_MS ? LANE_BUSY : LANE_RESTING;
 }
 
 static void drain_set_again(struct drain *d, msec now)
@@ -412,31 +485,49 @@ static void drain_set_again(struct drain *d, msec now)
 		deadline_in(&d->again, next > d->o.pace_ms ? next : d->o.pace_ms);
 }
 
+/* The first free lane, the oldest item first; NULL: none. *left: some of ours are busy. */
+static const struct queue_lane_info *free_lane(struct drain *d, msec now, bool *left)
+{
+	uint64_t after = 0;
+	size_t   n;
+
+	*left = false;
+	do {
+		n = queue_lanes(d->o.queue, after, d->lanes, LANES_LOOKED_AT);
+		for (size_t i = 0; i < n; i++) {
+			enum lane_kind kind = lane_kind_of(d, &d->lanes[i], now);
+
+			if (kind == LANE_FREE)
+				return &d->lanes[i];
+			*left = *left || kind == LANE_BUSY;
+		}
+		after = n > 0 ? d->lanes[n - 1].sequence : 0;
+	} while (n == LANES_LOOKED_AT);
+	return NULL;
+}
+
 static void drain_go(void *arg)
 {
-	struct drain           *d = arg;
-	struct queue_lane_info *lanes = d->lanes;
-	size_t                  count_of, mine = 0;
-	msec                    now = loop_now(d->o.loop);
+	struct drain                 *d = arg;
+	const struct queue_lane_info *lane;
+	bool                          left;
+	msec                          now = loop_now(d->o.loop);
 
-	if (!d->open)
-		return;
+	if (!d->open || d->running >= d->o.parallel)
+		return; /* the end of a delivery looks again */
 	if (now < d->paced_until) {
 		deadline_in(&d->again, d->paced_until - now);
 		return;
 	}
-	count_of = queue_lanes(d->o.queue, lanes, LANES_LOOKED_AT);
-	for (size_t i = 0; i < count_of; i++) {
-		mine += d->o.serves(d->o.arg, lanes[i].server_name);
-		if (d->running >= d->o.parallel || !lane_is_free(d, &lanes[i], now))
-			continue;
-		if (delivery_start(d, &lanes[i]) == ERR_NOMEM)
-			break;
-		d->paced_until = now + d->o.pace_ms;
-		deadline_in(&d->again, d->o.pace_ms);
-		return; /* starting one changes what the slices of the others point to */
+	lane = free_lane(d, now, &left);
+	if (lane != NULL) {
+		msec pause = delivery_start(d, lane) == ERR_NOMEM ? PAUSE_MIN_MS : d->o.pace_ms;
+
+		d->paced_until = now + pause;
+		deadline_in(&d->again, pause);
+		return;
 	}
-	if (mine == 0 && d->running == 0)
+	if (!left && d->running == 0)
 		d->o.emptied(d->o.arg);
 	drain_set_again(d, now);
 }
@@ -450,12 +541,19 @@ void drain_look(struct drain *d)
 /* It is back: no reason to rest after a failure or two. What failed again and again rests on. */
 static void rests_shorten(struct drain *d)
 {
-	for (struct link *l = d->rests.next; l != &d->rests; l = l->next) {
-		struct rest *r = LIST_ENTRY(l, struct rest, link);
+	struct link *next;
 
-		if (r->pause_ms < PAUSE_KEPT_MS)
-			r->until = 0;
-	}
+	for (size_t i = 0; i < REST_BUCKETS; i++)
+		for (struct link *l = d->rests[i].next; l != &d->rests[i]; l = next) {
+			struct rest *r = LIST_ENTRY(l, struct rest, link);
+
+			next = l->next;
+			if (!queue_lane_waiting(d->o.queue, str_of(r->server_name),
+			                        str_of(r->origin)))
+				rest_end(r); /* an operator dropped what was in it */
+			else if (r->pause_ms < PAUSE_KEPT_MS)
+				r->until = 0;
+		}
 }
 
 void drain_open(struct drain *d)
@@ -482,8 +580,13 @@ void drain_abandon(struct drain *d)
 
 		next = l->next;
 		if (v->call != NULL && !v->ended)
-			delivery_settle(v, 0);
+			delivery_settle(v, 0, false);
 	}
+}
+
+void drain_took_other(struct drain *d)
+{
+	d->took++;
 }
 
 bool drain_is_busy(const struct drain *d)
@@ -500,7 +603,8 @@ enum err drain_new(const struct drain_options *o, struct drain **out)
 	d->o = *o;
 	upstream_keep(o->upstream);
 	list_init(&d->deliveries);
-	list_init(&d->rests);
+	for (size_t i = 0; i < REST_BUCKETS; i++)
+		list_init(&d->rests[i]);
 	deadline_init(&d->again, o->loop, drain_go, d);
 	soon_init(&d->look, o->loop, drain_go, d);
 	*out = d;
@@ -514,8 +618,9 @@ void drain_free(struct drain *d)
 	drain_close(d);
 	while (!list_empty(&d->deliveries))
 		delivery_free(LIST_ENTRY(d->deliveries.next, struct delivery, link));
-	while (!list_empty(&d->rests))
-		rest_end(LIST_ENTRY(d->rests.next, struct rest, link));
+	for (size_t i = 0; i < REST_BUCKETS; i++)
+		while (!list_empty(&d->rests[i]))
+			rest_end(LIST_ENTRY(d->rests[i].next, struct rest, link));
 	upstream_drop(d->o.upstream);
 	free(d);
 }

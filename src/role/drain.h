@@ -5,7 +5,8 @@
  * target, Authorization lines, body; X-Forwarded-For is the peer of then. What the homeserver says
  * decides: 2xx, it is gone; trouble of its own (429, 5xx, no answer), the same again after a growing pause;
  * 401, again for hours, because the origin's keys may become fetchable, then parked; another refusal, parked
- * with the reason. Parked items stay for the operator: nothing acknowledged is thrown away.
+ * with the reason. What makes it fail or hang up again and again is parked too, sooner if it takes others
+ * meanwhile: see drain_verdict(). Parked items stay for the operator: nothing acknowledged is thrown away.
  */
 #ifndef ROLE_DRAIN_H
 #define ROLE_DRAIN_H
@@ -28,7 +29,7 @@ struct drain_options {
 	bool (*serves)(void *arg, struct str server_name);
 	/* What a delivery said about the homeserver: it answered, or could not be reached. */
 	void (*heard)(void *arg, bool reached);
-	/* Nothing of its lanes is left. */
+	/* Nothing of its lanes is left, but for those that failed for so long that they rest. */
 	void (*emptied)(void *arg);
 	void *arg;
 };
@@ -45,7 +46,20 @@ void drain_abandon(struct drain *d); /* the homeserver is gone: those under way 
 void drain_look(struct drain *d);
 bool drain_is_busy(const struct drain *d);
 
-/* The verdict on an answer: pure, for its test. tries: before this one; tried_ms: since the first try. */
-enum queue_verdict drain_verdict(int status, uint32_t tries, msec tried_ms, const char **reason);
+/* The homeserver took a live transaction: what fails meanwhile fails by itself. */
+void drain_took_other(struct drain *d);
+
+/* How handing one item over ended. */
+struct drain_try {
+	int      status;   /* 0: no answer */
+	uint32_t tries;    /* before this one */
+	msec     tried_ms; /* since the first one */
+	unsigned
+		breaks; /* in a row: sent, and the connection ended without an answer; this one too */
+	bool others; /* the homeserver took transactions of other lanes since this one began to fail */
+};
+
+/* Pure, for its test. */
+enum queue_verdict drain_verdict(const struct drain_try *t, const char **reason);
 
 #endif

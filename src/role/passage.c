@@ -117,6 +117,8 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 	passage_leave_homeserver(p);
 	if (p->reception != NULL && res->status != 0 && !is_gateway_trouble(res->status))
 		reception_heard(p->reception, true);
+	if (p->reception != NULL && p->match.endpoint == ASLEEP_SEND && res->status == 200)
+		reception_took(p->reception);
 	if (p->deposit != NULL || p->vigil != NULL) {
 		passage_leave_place(p); /* the request goes another way */
 		return;

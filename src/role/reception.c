@@ -106,6 +106,12 @@ void reception_heard(struct reception *r, bool reached)
 		sleeper_failed(r->sleeper);
 }
 
+void reception_took(struct reception *r)
+{
+	if (r->drain != NULL)
+		drain_took_other(r->drain);
+}
+
 void reception_kept(struct reception *r, unsigned parts)
 {
 	if ((parts & TRANSACTION_TO_DEVICE) != 0)

@@ -68,6 +68,9 @@ void guest_init(struct reception_guest *g, void (*left)(void *arg), void *arg);
 void guest_enter(struct reception *r, struct reception_guest *g);
 void guest_leave(struct reception_guest *g); /* without having entered nothing happens */
 
+/* It took a live transaction. */
+void reception_took(struct reception *r);
+
 /* A live transaction's lane became free. */
 void reception_lane_left(struct reception *r);
 

@@ -152,7 +152,7 @@ static void add_queue(struct tree *t, struct tree_node *root, const struct queue
 	tree_add_unsigned(t, node, "bytes_max", c.bytes_max);
 	tree_add_unsigned(t, node, "disk_bytes", c.disk_bytes);
 	tree_add_unsigned(t, node, "disk_max", c.disk_max);
-	if (queue_lanes(q, &oldest, 1) == 1)
+	if (queue_lanes(q, 0, &oldest, 1) == 1)
 		tree_add_unsigned(t, node, "oldest_unix_ms", oldest.oldest_unix_ms);
 	else
 		tree_add_null(t, node, "oldest_unix_ms");

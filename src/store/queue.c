@@ -621,7 +621,7 @@ static size_t lane_insert(struct queue_lane_info *out, size_t count, size_t max,
 	return count;
 }
 
-size_t queue_lanes(const struct queue *q, struct queue_lane_info *out, size_t max)
+size_t queue_lanes(const struct queue *q, uint64_t after, struct queue_lane_info *out, size_t max)
 {
 	const struct link *lanes = &q->store.index.lanes;
 	size_t             count = 0;
@@ -629,7 +629,7 @@ size_t queue_lanes(const struct queue *q, struct queue_lane_info *out, size_t ma
 	for (struct link *l = lanes->next; l != lanes; l = l->next) {
 		struct queue_lane *lane = LIST_ENTRY(l, struct queue_lane, all);
 
-		if (lane->waiting > 0)
+		if (lane->waiting > 0 && queue_lane_first(lane)->sequence > after)
 			count = lane_insert(out, count, max, lane);
 	}
 	return count;

@@ -199,8 +199,11 @@ struct queue_lane_info { /* slices as in queue_info */
 	uint64_t   sequence; /* of the first one */
 };
 
-/* The lanes where something waits, the oldest item first; at most max. Returns how many. */
-size_t queue_lanes(const struct queue *q, struct queue_lane_info *out, size_t max);
+/*
+ * The lanes where something waits, the oldest item first; at most max, of those whose first item comes after
+ * that sequence number (0: all). Returns how many.
+ */
+size_t queue_lanes(const struct queue *q, uint64_t after, struct queue_lane_info *out, size_t max);
 
 /* Items in order of sequence, from the first one above after; parked or all. Returns how many. */
 size_t queue_list(const struct queue *q, uint64_t after, bool parked_only, struct queue_info *out,

@@ -227,7 +227,7 @@ static void start_settling(struct settler *s)
 {
 	struct queue_lane_info lanes[8];
 	struct queue_info      parked[4];
-	size_t                 n = queue_lanes(queue, lanes, 8);
+	size_t                 n = queue_lanes(queue, 0, lanes, 8);
 	enum err               e = ERR_NOT_FOUND;
 
 	if (dice(12) == 0) {
@@ -356,7 +356,7 @@ static void drain_next(void *arg)
 	struct queue_lane_info lane;
 
 	(void)arg;
-	if (drain_status == 0 && queue_lanes(queue, &lane, 1) == 1 &&
+	if (drain_status == 0 && queue_lanes(queue, 0, &lane, 1) == 1 &&
 	    queue_read_start(&drainer.read, queue, lane.server_name, lane.origin, on_drain_read,
 	                     &drainer) == ERR_OK) {
 		busy++;

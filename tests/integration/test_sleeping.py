@@ -602,6 +602,47 @@ def test_refused_is_parked(nights, egon, status):
     assert len(night.puts()) == 2, "set aside for good"
 
 
+def test_what_it_hangs_up_on_is_parked(nights, origins):
+    """Five times, while it takes what others sent: that one transaction must be the reason."""
+    night = nights()
+    poison = origins[0].keep("poison")
+    behind = origins[0].keep("behind it")
+    others = [origins[1].keep("first"), origins[2].keep("second")]
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.target == poison.encode():
+            exchange.reset()
+        else:
+            exchange.respond(body=PDUS)
+
+    night.home.script, night.home.cuts_allowed = script, True
+    night.wake()
+    wait_until("it to be set aside", lambda: night.door.counted("queue_parked") == 1, 60)
+    wait_until("the one behind it", lambda: night.door.counted("queue_delivered") == 3)
+    got = [request.target.decode() for request in night.puts()]
+    assert 5 <= got.count(poison) <= 10  # a kept connection that ends is replaced once
+    assert sorted(set(got) - {poison}) == sorted([behind, *others])
+    night.wait_awake()
+    [parked] = json.loads(night.door.run("queue", "parked", "--json", "--socket", night.door.control).stdout)["items"]
+    assert "hangs up" in parked["reason"]
+
+
+def test_what_it_cannot_verify_does_not_keep_it_up(nights, origins):
+    """401 means hours of trying: meanwhile it is awake for everybody else, and may sleep."""
+    night = nights()
+    origins[0].keep("whose keys cannot be had")
+    target = origins[1].keep("good")
+    night.home.script = lambda exchange: (exchange.read_body(), exchange.respond(
+        401 if b"server0" in exchange.request.target else 200, PDUS))
+    night.wake()
+    night.wait_awake()
+    assert night.door.counted("queue_delivered") == 1 and night.door.counted("queue_parked") == 0
+    assert night.door.status()["queue"]["waiting"] == 1
+    assert target.encode() in [request.target for request in night.puts()]
+    assert night.door.run("sleep", "--socket", night.door.control).returncode == 0
+
+
 # ---- found out in mid-request ----
 
 @pytest.mark.parametrize("when", ["before the body", "after the body", "in the middle"])

@@ -1,41 +1,51 @@
+#include "unit/loop/harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/matrix/signing.h"
 #include "role/drain.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 /* Source: what Synapse, Dendrite and the Conduit family answer to a transaction, see drain.h. */
 static const struct row {
-	int                status; /* 0: no answer */
-	uint32_t           tries;
-	msec               tried_ms;
+	struct drain_try   t;
 	enum queue_verdict want;
 } rows[] = {
-	{ 200, 0, 0, QUEUE_DELIVERED },
-	{ 204, 50, 30 * DAY_MS, QUEUE_DELIVERED },
-	/* trouble of its own: again, and only with 5xx, often and for long, aside */
-	{ 0, 0, 0, QUEUE_RETRY },
-	{ 0, 1000, 30 * DAY_MS, QUEUE_RETRY },
-	{ 408, 1000, 30 * DAY_MS, QUEUE_RETRY },
-	{ 429, 1000, 30 * DAY_MS, QUEUE_RETRY },
-	{ 500, 0, 0, QUEUE_RETRY },
-	{ 500, 8, 30 * DAY_MS, QUEUE_RETRY },
-	{ 500, 9, HOUR_MS - 1, QUEUE_RETRY },
-	{ 500, 9, HOUR_MS, QUEUE_PARK },
-	{ 503, 9, HOUR_MS, QUEUE_PARK },
+	{ { 200, 0, 0, 0, false }, QUEUE_DELIVERED },
+	{ { 204, 50, 30 * DAY_MS, 0, false }, QUEUE_DELIVERED },
+	/* trouble of its own: again */
+	{ { 0, 0, 0, 0, false }, QUEUE_RETRY },
+	{ { 0, 1000, 30 * DAY_MS, 0, true }, QUEUE_RETRY },
+	{ { 408, 1000, 30 * DAY_MS, 0, true }, QUEUE_RETRY },
+	{ { 429, 1000, 30 * DAY_MS, 0, true }, QUEUE_RETRY },
+	/* 5xx, often and for long, while it takes others: aside */
+	{ { 500, 0, 0, 0, true }, QUEUE_RETRY },
+	{ { 500, 8, 30 * DAY_MS, 0, true }, QUEUE_RETRY },
+	{ { 500, 9, HOUR_MS - 1, 0, true }, QUEUE_RETRY },
+	{ { 500, 9, HOUR_MS, 0, true }, QUEUE_PARK },
+	{ { 503, 9, HOUR_MS, 0, true }, QUEUE_PARK },
+	/* it takes nothing at all: its database is away, say */
+	{ { 500, 1000, DAY_MS - 1, 0, false }, QUEUE_RETRY },
+	{ { 500, 1000, DAY_MS, 0, false }, QUEUE_PARK },
+	/* it hangs up on this one, again and again */
+	{ { 0, 4, 0, 4, true }, QUEUE_RETRY },
+	{ { 0, 4, 0, 5, true }, QUEUE_PARK },
+	{ { 0, 1000, DAY_MS - 1, 1000, false }, QUEUE_RETRY },
+	{ { 0, 1000, DAY_MS, 1000, false }, QUEUE_PARK },
 	/* the origin's keys may come back */
-	{ 401, 0, 0, QUEUE_RETRY },
-	{ 401, 1000, 6 * HOUR_MS - 1, QUEUE_RETRY },
-	{ 401, 0, 6 * HOUR_MS, QUEUE_PARK },
+	{ { 401, 0, 0, 0, true }, QUEUE_RETRY },
+	{ { 401, 1000, 6 * HOUR_MS - 1, 0, true }, QUEUE_RETRY },
+	{ { 401, 0, 6 * HOUR_MS, 0, true }, QUEUE_PARK },
+	{ { 401, 1000, DAY_MS - 1, 0, false }, QUEUE_RETRY },
+	{ { 401, 1000, DAY_MS, 0, false }, QUEUE_PARK },
 	/* refused */
-	{ 400, 0, 0, QUEUE_PARK },
-	{ 403, 0, 0, QUEUE_PARK },
-	{ 404, 0, 0, QUEUE_PARK },
-	{ 413, 0, 0, QUEUE_PARK },
-	{ 302, 0, 0, QUEUE_PARK },
+	{ { 400, 0, 0, 0, false }, QUEUE_PARK },
+	{ { 403, 0, 0, 0, false }, QUEUE_PARK },
+	{ { 404, 0, 0, 0, false }, QUEUE_PARK },
+	{ { 413, 0, 0, 0, false }, QUEUE_PARK },
+	{ { 302, 0, 0, 0, false }, QUEUE_PARK },
 };
 
 static void test_verdict(void **state)
@@ -44,20 +54,203 @@ static void test_verdict(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row  *r = &rows[i];
 		const char        *reason = NULL;
-		enum queue_verdict got = drain_verdict(r->status, r->tries, r->tried_ms, &reason);
+		enum queue_verdict got = drain_verdict(&r->t, &reason);
 
 		if (got != r->want)
-			print_error("row %zu: %d after %u tries\n", i, r->status,
-			            (unsigned)r->tries);
+			print_error("row %zu: %d after %u tries\n", i, r->t.status,
+			            (unsigned)r->t.tries);
 		assert_int_equal(got, r->want);
 		assert_non_null(reason);
 		assert_int_equal(reason[0] == '\0', got == QUEUE_DELIVERED);
 	}
 }
 
+/* ---- many lanes ---- */
+
+/* A homeserver that says 401 to all but one origin. */
+enum { LANES = 300, VISITORS_MAX = 16 };
+
+static struct listener *listener;
+static struct endpoint  home;
+static struct stream   *visitors[VISITORS_MAX];
+static unsigned         visitor_count, refused, taken, emptied;
+static struct upstream *upstream;
+static struct queue    *queue;
+static struct drain    *drain;
+static struct lanes     lanes;
+static char             dir[64];
+
+static void on_visitor(void *arg)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+	static const char no[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}";
+	struct stream    *s = *(struct stream **)arg;
+	struct str        got = s == NULL ? STRL("") : stream_peek(s);
+	bool              good;
+
+	if (got.len < 4 || got.ptr[got.len - 1] != '}') /* with the body */
+		return;
+	good = str_starts(got, STRL("PUT /_matrix/federation/v1/send/good "));
+	refused += !good;
+	taken += good;
+	stream_consume(s, got.len);
+	stream_write(s, str_of(good ? ok : no));
+}
+
+static void on_accept(void *arg, struct stream *s, const struct address *peer)
+{
+	(void)arg;
+	(void)peer;
+	assert_true(visitor_count < VISITORS_MAX);
+	visitors[visitor_count] = s;
+	stream_own(s, on_visitor, &visitors[visitor_count++]);
+}
+
+static bool serves(void *arg, struct str name)
+{
+	(void)arg;
+	return str_is(name, "example.org");
+}
+
+static void on_heard(void *arg, bool reached)
+{
+	(void)arg;
+	assert_true(reached);
+}
+
+static void on_emptied(void *arg)
+{
+	(void)arg;
+	emptied++;
+}
+
+static void on_put(void *arg, enum err e)
+{
+	(void)arg;
+	assert_int_equal(e, ERR_OK);
+}
+
+static void keep(unsigned n, const char *transaction_id)
+{
+	char              origin[32], target[64];
+	struct queue_put *put = NULL;
+	struct queue_item item = { .server_name = STRL("example.org"),
+		                   .transaction_id = str_of(transaction_id),
+		                   .method = STRL("PUT"),
+		                   .authorization = STRL("X-Matrix origin=x\n"),
+		                   .at_unix_ms = 1800000000000u,
+		                   .body = STRL("{}") };
+
+	snprintf(origin, sizeof(origin), "server%u.test", n);
+	snprintf(target, sizeof(target), "/_matrix/federation/v1/send/%s", transaction_id);
+	item.origin = str_of(origin);
+	item.target = str_of(target);
+	signing_sha256(item.body, item.body_hash);
+	assert_int_equal(queue_put_start(&put, queue, &item, false, on_put, NULL), ERR_OK);
+	while (put != NULL)
+		harness_run_for(1);
+}
+
+static void open_queue(void)
+{
+	struct queue_options o = { .loop = the_loop, .state_dir = dir, .allow_volatile = true };
+	struct queue_fault   fault = { "", 0 };
+
+	strcpy(dir, "/tmp/doorstep-drain-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(queue_open(&o, &queue, &fault), ERR_OK);
+}
+
+static void open_home(void)
+{
+	static const struct limit_settings limits = { .response_head_max = 8192,
+		                                      .homeserver_idle_ms = 30000,
+		                                      .connect_ms = 3000 };
+	struct homeserver_settings         settings = { .section = "nas",
+		                                        .url = "http://127.0.0.1",
+		                                        .host = "127.0.0.1",
+		                                        .connections_max = 4 };
+
+	home.address = address_v4(127, 0, 0, 1, 0);
+	assert_int_equal(listener_open(the_loop, &home, on_accept, NULL, &listener), ERR_OK);
+	settings.endpoint = *listener_endpoint(listener);
+	settings.port = settings.endpoint.address.port;
+	assert_int_equal(upstream_new(the_loop, &settings, &limits, NULL, NULL, &upstream), ERR_OK);
+}
+
+static int setup(void **state)
+{
+	struct drain_options o = { .lanes = &lanes,
+		                   .parallel = 3,
+		                   .pace_ms = 0,
+		                   .answer_ms = 10000,
+		                   .serves = serves,
+		                   .heard = on_heard,
+		                   .emptied = on_emptied };
+
+	if (harness_setup(state) != 0)
+		return 1;
+	visitor_count = refused = taken = emptied = 0;
+	lanes_init(&lanes);
+	open_queue();
+	open_home();
+	o.loop = the_loop;
+	o.queue = queue;
+	o.upstream = upstream;
+	return drain_new(&o, &drain) == ERR_OK ? 0 : 1;
+}
+
+static int teardown(void **state)
+{
+	char command[96];
+
+	drain_free(drain);
+	listener_close(listener);
+	for (unsigned i = 0; i < visitor_count; i++)
+		stream_close(visitors[i]);
+	upstream_drop(upstream);
+	queue_close(queue);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+	return harness_teardown(state);
+}
+
+/* However many older ones fail, the youngest gets its turn, once each of them has had one. */
+static void failing_lanes_hide_nobody(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < LANES; i++)
+		keep(i, "bad");
+	keep(LANES, "good");
+	drain_open(drain);
+	while (taken == 0 && refused < 8 * LANES)
+		harness_run_for(5);
+	assert_int_equal(taken, 1);
+	assert_int_equal(emptied, 0);
+}
+
+/* What fails for long does not keep the homeserver from counting as awake. */
+static void resting_lanes_are_not_waited_for(void **state)
+{
+	(void)state;
+	keep(1, "bad");
+	keep(2, "good");
+	drain_open(drain);
+	while (emptied == 0 && refused < 10)
+		harness_run_for(5);
+	assert_int_equal(taken, 1);
+	assert_true(emptied > 0);
+	assert_int_equal(refused, 4); /* 1, 2, 4 seconds are waited for */
+	assert_true(queue_lane_waiting(queue, STRL("example.org"), STRL("server1.test")));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_verdict) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_verdict),
+		cmocka_unit_test_setup_teardown(failing_lanes_hide_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(resting_lanes_are_not_waited_for, setup, teardown),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

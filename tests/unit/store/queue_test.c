@@ -530,7 +530,7 @@ static void retried_items_stay_first_and_are_counted(void **state)
 	assert_int_equal(queue_find(q, sequence, &info), ERR_OK);
 	assert_int_equal(info.tries, 2);
 	assert_true(info.first_try_unix_ms > 0);
-	assert_int_equal(queue_lanes(q, &lane, 1), 1);
+	assert_int_equal(queue_lanes(q, 0, &lane, 1), 1);
 	assert_int_equal(lane.tries, 2);
 	assert_int_equal(lane.items, 2);
 	reopen(); /* closing writes the count */
@@ -655,16 +655,16 @@ static void lanes_come_oldest_first(void **state)
 		assert_int_equal(put(origins[i], "1", "x"), ERR_OK);
 	assert_int_equal(put("c", "2", "y"), ERR_OK);
 	reopen();
-	assert_int_equal(queue_lanes(q, lanes, 5), 4);
+	assert_int_equal(queue_lanes(q, 0, lanes, 5), 4);
 	for (size_t i = 0; i < 4; i++)
 		expect_str(lanes[i].origin, str_of(origins[i]));
 	assert_int_equal(lanes[0].items, 2);
 	assert_int_equal(lanes[0].oldest_unix_ms, unix_now);
-	assert_int_equal(queue_lanes(q, lanes, 2), 2);
+	assert_int_equal(queue_lanes(q, 0, lanes, 2), 2);
 	expect_str(lanes[0].origin, STRL("c"));
 	expect_str(lanes[1].origin, STRL("a"));
 	deliver("c", "x"); /* its next one came last */
-	assert_int_equal(queue_lanes(q, lanes, 5), 4);
+	assert_int_equal(queue_lanes(q, 0, lanes, 5), 4);
 	expect_str(lanes[3].origin, STRL("c"));
 	assert_false(lanes[3].in_hand);
 }
