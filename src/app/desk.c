@@ -11,6 +11,7 @@
 #include "codec/matrix/base64.h"
 #include "role/reception.h"
 #include "role/status.h"
+#include "role/stranded.h"
 
 enum {
 	STATUS_MAX = 256 * 1024,
@@ -295,8 +296,13 @@ static bool add_shown(struct tree *t, struct tree_node *to, const char *key, str
 	return len == s.len;
 }
 
-static void add_item(struct tree *t, struct tree_node *to, const struct queue_info *info)
+static void add_item(const struct desk *d, struct tree *t, struct tree_node *to,
+                     const struct queue_info *info)
 {
+	const char *stranded = info->state == QUEUE_PARKED
+		? NULL
+		: stranded_why(house_settings(d->house), info->server_name);
+
 	tree_add_unsigned(t, to, "sequence", info->sequence);
 	tree_add_text(t, to, "state", str_of(state_text(info->state)));
 	(void)add_shown(t, to, "origin", info->origin, 255);
@@ -312,6 +318,10 @@ static void add_item(struct tree *t, struct tree_node *to, const struct queue_in
 		(void)add_shown(t, to, "reason", info->reason, QUEUE_REASON_MAX);
 	else
 		tree_add_null(t, to, "reason");
+	if (stranded != NULL)
+		tree_add_text(t, to, "stranded", str_of(stranded));
+	else
+		tree_add_null(t, to, "stranded");
 }
 
 static void run_queue_list(void *arg, const struct tree_node *question, struct control_reply *r)
@@ -337,7 +347,7 @@ static void run_queue_list(void *arg, const struct tree_node *question, struct c
 	root = begin(&t);
 	list = tree_add_array(t, root, "items");
 	for (size_t i = 0; i < n && i < max; i++)
-		add_item(t, tree_add_object(t, list, NULL), &found[i]);
+		add_item(arg, t, tree_add_object(t, list, NULL), &found[i]);
 	if (n > max)
 		tree_add_unsigned(t, root, "next", found[max - 1].sequence);
 	else
@@ -466,7 +476,7 @@ static enum err show(const struct errand *e, const struct queue_info *info,
 	struct tree_node *root = begin(&t);
 	bool              whole;
 
-	add_item(t, tree_add_object(t, root, "item"), info);
+	add_item(e->desk, t, tree_add_object(t, root, "item"), info);
 	whole = add_shown(t, root, "method", item->method, FIELD_MAX);
 	whole = add_shown(t, root, "target", item->target, TARGET_MAX) && whole;
 	whole = add_shown(t, root, "content_type", item->content_type, FIELD_MAX) && whole;

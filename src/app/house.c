@@ -15,6 +15,7 @@
 #include "role/outbound.h"
 #include "role/reception.h"
 #include "role/resolver.h"
+#include "role/stranded.h"
 #include "role/upstream.h"
 #include "store/cache.h"
 
@@ -643,6 +644,38 @@ static void open_queue(struct house *h, const struct settings *s)
 		log_say(LOG_ERROR, "serve.queue", "%s", fault.text);
 }
 
+/* What was acknowledged is never given up in silence. */
+static void say_stranded(const struct house *h, const struct settings *s)
+{
+	struct stranded st;
+
+	if (h->queue == NULL)
+		return;
+	stranded_look(h->queue, s, &st);
+	if (st.items > 0)
+		log_say(LOG_WARN, "serve.stranded",
+		        "%zu deliveries are kept and handed over to nobody: %s %s; put that back, or "
+		        "see 'doorstep queue list' and drop them",
+		        st.items, st.server_name, st.why);
+}
+
+/* Also what nobody sleeps for any more, unless nothing is left in it. */
+static void follow_queue(struct house *h, const struct settings *s)
+{
+	struct queue_counts c;
+
+	if (h->queue == NULL &&
+	    (has_sleeper(s) || (s->state_dir != NULL && queue_is_there(s->state_dir))))
+		open_queue(h, s);
+	if (h->queue == NULL || has_sleeper(s))
+		return;
+	queue_counts(h->queue, &c);
+	if (c.waiting == 0 && c.parked == 0 && list_empty(&h->neighbours)) { /* nobody has it yet */
+		queue_close(h->queue);
+		h->queue = NULL;
+	}
+}
+
 static enum err open_keys(struct house *h, const struct settings *s)
 {
 	struct key_fetcher_options fetcher = { .loop = h->loop,
@@ -660,8 +693,10 @@ static enum err open_keys(struct house *h, const struct settings *s)
 		e = keyring_new(&keyring, &h->keyring);
 	if (e == ERR_OK)
 		e = verifier_new(h->loop, h->keyring, &h->verifier);
-	if (e == ERR_OK && has_sleeper(s))
-		open_queue(h, s);
+	if (e == ERR_OK) {
+		follow_queue(h, s);
+		say_stranded(h, s);
+	}
 	return e;
 }
 
@@ -741,8 +776,8 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	http_pool_set(h->pool, &pool);
 	http_pool_clear(h->pool);
 	neighbours_tell(h, s);
-	if (h->queue == NULL && has_sleeper(s))
-		open_queue(h, s);
+	follow_queue(h, s);
+	say_stranded(h, s);
 	receptions_set(h, s);
 	if (h->key_fetcher != NULL)
 		key_fetcher_set(h->key_fetcher, client);

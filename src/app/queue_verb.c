@@ -82,6 +82,9 @@ static void print_items(const struct tree_node *items, bool head)
 		       age_text(ask_number(n, "at_unix_ms"), age), ask_number(n, "tries"),
 		       ask_has(n, "reason") ? "  " : "",
 		       ask_has(n, "reason") ? ask_text(n, "reason") : "");
+		if (ask_has(n, "stranded"))
+			printf("          nobody is given it: %s %s\n", ask_text(n, "server_name"),
+			       ask_text(n, "stranded"));
 	}
 }
 

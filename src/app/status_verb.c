@@ -76,6 +76,9 @@ static void print_queue(const struct tree_node *q)
 	if (ask_has(q, "oldest_unix_ms"))
 		printf("          the oldest came %s ago\n",
 		       words_duration(now > came ? (msec)(now - came) * SECOND_MS : 0, age));
+	if (ask_number(q, "stranded") > 0)
+		printf("          %" PRId64 " wait for nobody: %s %s\n", ask_number(q, "stranded"),
+		       ask_text(q, "stranded_name"), ask_text(q, "stranded_why"));
 	if (ask_number(q, "parked") > 0)
 		printf("          see 'doorstep queue parked'\n");
 }

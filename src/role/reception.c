@@ -27,8 +27,7 @@ static bool serves(void *arg, struct str server_name)
 	const struct domain_settings *d =
 		r->settings == NULL ? NULL : settings_domain(r->settings, server_name);
 
-	return d != NULL && d->homeserver != NULL &&
-		strcmp(d->homeserver->section, r->section) == 0;
+	return d != NULL && d->homeserver != NULL && strcmp(d->homeserver->url, r->url) == 0;
 }
 
 static void on_heard(void *arg, bool reached)
@@ -138,6 +137,7 @@ void reception_set(struct reception *r, const struct settings *s,
 	r->copies.max = copies_max(s->limits.memory_class);
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
+	reception_lane_left(r); /* a domain that came back may have left something */
 }
 
 struct reception *reception_keep(struct reception *r)
@@ -183,7 +183,7 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 		return ERR_NOMEM;
 	r->refs = 1;
 	r->settings = o->settings;
-	snprintf(r->section, sizeof(r->section), "%s", o->homeserver->section);
+	snprintf(r->url, sizeof(r->url), "%s", o->homeserver->url);
 	r->queue = o->queue;
 	r->verifier = o->verifier;
 	r->keyring = o->keyring;

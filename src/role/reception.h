@@ -25,11 +25,11 @@ struct reception_guest {
 
 struct reception {
 	unsigned               refs;
-	const struct settings *settings;    /* in force, see reception_set(); NULL: retired */
-	char                   section[64]; /* of the homeserver */
-	struct queue          *queue;       /* borrowed; NULL: nothing can be kept */
-	struct verifier       *verifier;    /* borrowed */
-	struct keyring        *keyring;     /* borrowed */
+	const struct settings *settings; /* in force, see reception_set(); NULL: retired */
+	char                   url[512]; /* of the homeserver: what it is known by */
+	struct queue          *queue;    /* borrowed; NULL: nothing can be kept */
+	struct verifier       *verifier; /* borrowed */
+	struct keyring        *keyring;  /* borrowed */
 	struct sleeper        *sleeper;
 	struct drain          *drain; /* NULL without queue */
 	struct lanes           lanes;

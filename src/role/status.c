@@ -2,6 +2,7 @@
 
 #include "base/metrics.h"
 #include "codec/json/tree.h"
+#include "role/stranded.h"
 
 static void add_text(struct tree *t, struct tree_node *to, const char *key, const char *text)
 {
@@ -133,8 +134,21 @@ static void add_homeservers(struct tree *t, struct tree_node *root, const struct
 	}
 }
 
-static void add_queue(struct tree *t, struct tree_node *root, const struct queue *q)
+static void add_stranded(struct tree *t, struct tree_node *to, const struct status_source *s)
 {
+	struct stranded st;
+
+	stranded_look(s->queue, s->settings, &st);
+	tree_add_unsigned(t, to, "stranded", st.items);
+	if (st.items == 0)
+		return;
+	add_text(t, to, "stranded_name", st.server_name);
+	add_text(t, to, "stranded_why", st.why);
+}
+
+static void add_queue(struct tree *t, struct tree_node *root, const struct status_source *s)
+{
+	const struct queue    *q = s->queue;
 	struct queue_counts    c;
 	struct queue_lane_info oldest;
 	struct tree_node      *node;
@@ -156,6 +170,7 @@ static void add_queue(struct tree *t, struct tree_node *root, const struct queue
 		tree_add_unsigned(t, node, "oldest_unix_ms", oldest.oldest_unix_ms);
 	else
 		tree_add_null(t, node, "oldest_unix_ms");
+	add_stranded(t, node, s);
 	tree_add_unsigned(t, node, "put", c.put);
 	tree_add_unsigned(t, node, "delivered", c.delivered);
 	tree_add_unsigned(t, node, "refused", c.refused);
@@ -216,7 +231,7 @@ enum err status_write(const struct status_source *s, struct buf *out)
 	add_outbounds(t, root, s->settings);
 	add_domains(t, root, s->settings);
 	add_homeservers(t, root, s);
-	add_queue(t, root, s->queue);
+	add_queue(t, root, s);
 	add_counters(t, root);
 	add_causes(t, root);
 	add_gauges(t, root);

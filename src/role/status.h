@@ -11,7 +11,7 @@
  *                  "announced":true,"must_stay":null,"stay_ms":0,"can_wake":true,
  *                  "held":0,"probes":7,"packets":0,"packet_error":null}],
  *  "queue":{"kind":"lmdb","waiting":2,"parked":0,"bytes":4096,"bytes_max":8388608,"disk_bytes":n,
- *           "disk_max":n,"oldest_unix_ms":n,"put":n,"delivered":n,"refused":n,"failed":n,"damaged":n},
+ *           "disk_max":n,"oldest_unix_ms":n,"stranded":0,"put":n,"delivered":n,"refused":n,"failed":n,"damaged":n},
  *  "counters":{name:n}, "causes":{name:{slug:n}}, "gauges":{name:{"used":n,"limit":n,"peak":n}}}
  *
  * Of a homeserver without option sleeps only the first three members are there: nobody watches it. state
@@ -20,7 +20,8 @@
  * that wait for it. packets: magic packets sent, packet_error: of the last one.
  *
  * queue: null if nothing is kept. bytes: of the waiting and parked items, as the quota counts;
- * disk_bytes: of the file. oldest_unix_ms: arrival of the oldest that waits, null: none does. put to damaged:
+ * disk_bytes: of the file. oldest_unix_ms: arrival of the oldest that waits, null: none does. stranded: waiting
+ * items that nobody hands over (stranded.h); then stranded_name and stranded_why, of the oldest. put to damaged:
  * items since the start.
  *
  * Of causes only those that have occurred are listed. Nothing in it is secret, but names and addresses

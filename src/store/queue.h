@@ -75,6 +75,9 @@ struct queue_fault {
 	uint64_t cut_bytes; /* unfinished writes that were taken off: normal after a power cut */
 };
 
+/* Was there ever a queue in that directory? */
+bool queue_is_there(const char *state_dir);
+
 /*
  * Blocks (disk). ERR_OK also when damage was found and moved aside: then fault says so, loudly enough to be logged
  * as an error. Otherwise nothing may be acknowledged early, and fault says why:

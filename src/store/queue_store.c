@@ -305,6 +305,15 @@ static enum err name_site(struct site *at, const struct queue_options *o, struct
 	return ERR_OK;
 }
 
+bool queue_is_there(const char *state_dir)
+{
+	struct queue_options o = { .state_dir = state_dir };
+	struct queue_fault   fault = { .text = "" };
+	struct site          at;
+
+	return name_site(&at, &o, &fault) == ERR_OK && access(at.marker, F_OK) == 0;
+}
+
 static enum err make_site(const struct site *at, struct queue_fault *fault)
 {
 	enum err e = place_make(at->path);

@@ -100,7 +100,8 @@ class Night:
             self.sleep()
         self.door = self.own_door(self.sections, start=False)
         self.begin()
-        self.wait_state("asleep" if asleep else "awake")
+        if asleep is not None:  # else nobody looks at it
+            self.wait_state("asleep" if asleep else "awake")
         return self
 
     def begin(self):
@@ -921,6 +922,69 @@ def test_switched_off_nothing_is_kept(nights, egon):
     night.door.reload()
     night.wake()
     night.wait_delivered([target])
+
+
+def stranded(night, count, why):
+    """Said in the log, in the status and in the list."""
+    wait_until("it to be said", lambda: f"serve.stranded: {count} deliveries" in night.log())
+    queue = night.door.status()["queue"]
+    assert (queue["waiting"], queue["stranded"], queue["stranded_name"]) == (count, count, OURS)
+    assert why in queue["stranded_why"]
+    listed = night.door.run("queue", "list", "--socket", night.door.control).stdout
+    assert listed.count(f"nobody is given it: {OURS} {queue['stranded_why']}") == count
+    assert f"{count} wait for nobody: {OURS}" in night.door.run("status", "--socket", night.door.control).stdout
+
+
+def reload_with(night):
+    night.door.write_config(night.sections)
+    night.door.reload()
+
+
+def test_sleeping_is_switched_off_over_kept_ones(nights, egon):
+    night = nights()
+    sent = [egon.keep("one"), egon.keep("two")]
+    night.sections[2][2]["sleeps"] = "0"
+    reload_with(night)
+    stranded(night, 2, "sleeps '0'")
+    night.wake()
+    night.restart(signal.SIGTERM)
+    stranded(night, 2, "sleeps '0'")
+    assert not night.puts()
+    night.sections[2][2]["sleeps"] = "1"
+    reload_with(night)
+    assert [request.target.decode() for request in night.wait_delivered(sent)] == sent
+    assert night.door.status()["queue"]["stranded"] == 0
+
+
+def test_a_domain_goes_and_comes_back(nights, world, egon):
+    night = nights()
+    sent = [egon.keep("one"), egon.keep("two")]
+    domain = night.sections[1]
+    night.sections[1] = world.domain("two.example")
+    reload_with(night)
+    stranded(night, 2, "not among the domains")
+    night.wake()
+    night.wait_awake()
+    assert not night.puts()
+    night.sections[1] = domain
+    reload_with(night)
+    assert [request.target.decode() for request in night.wait_delivered(sent)] == sent
+
+
+def test_a_homeserver_is_called_otherwise(nights, world, egon):
+    """Its section has another name; it is the same homeserver."""
+    night = nights()
+    sent = [egon.keep("one")]
+    kind, _, options = night.sections[2]
+    night.sections[1:3] = [world.domain(homeserver="attic"), (kind, "attic", options)]
+    reload_with(night)
+    night.wake()
+    night.wait_delivered(sent)
+
+
+def test_an_empty_queue_is_nobodys_business(nights):
+    night = nights(homeserver={"sleeps": "0"}, asleep=None)
+    assert night.door.status()["queue"] is None
 
 
 def test_two_domains_two_homeservers(nights, world, egon, own_door):
