@@ -584,7 +584,7 @@ static void note_result(struct queue *q)
 		                : "the disk failed (%s): new transactions are refused",
 		        err_slug(e));
 	if (e == ERR_OK && q->failing)
-		log_say(LOG_DEBUG, "store.queue", "writing works again");
+		log_say(LOG_INFO, "store.queue", "writing works again");
 	q->failing = e != ERR_OK;
 }
 

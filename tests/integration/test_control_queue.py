@@ -17,7 +17,7 @@ from support.world import SECRET
 from test_sleeping import Night, Origin, answer_all
 from talk import head
 
-ITEM = {"sequence", "state", "origin", "server_name", "at_unix_ms", "bytes", "tries", "first_try_unix_ms", "reason"}
+ITEM = {"sequence", "state", "origin", "server_name", "at_unix_ms", "bytes", "tries", "first_try_unix_ms", "reason", "stranded"}
 
 
 class House(Night):

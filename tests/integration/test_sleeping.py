@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -86,8 +87,9 @@ class Origin:
 class Night:
     """A door of a sleeping homeserver, and the homeserver."""
 
-    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=()):
+    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=(), wrapper=()):
         self.world, self.home = world, home
+        self.state_dir, self.wrapper = state, list(wrapper)
         self.is_on = True
         self.sections = [world.main(**{"state_dir": state, **dict(main)}), world.domain(),
                          ("homeserver", "nas", {"url": world.url_of(home), "sleeps": "1", "probe_interval": "1s",
@@ -99,6 +101,7 @@ class Night:
         if asleep:
             self.sleep()
         self.door = self.own_door(self.sections, start=False)
+        self.door.child.argv[:0] = self.wrapper
         self.begin()
         if asleep is not None:  # else nobody looks at it
             self.wait_state("asleep" if asleep else "awake")
@@ -509,6 +512,46 @@ def test_state_dir_cannot_be_written(nights, world, egon):
     night.wait_awake()
     assert egon.send("live")[1].status == 200
     assert len(night.puts()) == 1
+
+
+# A file system of its own, which nobody else sees, and which is gone with the process.
+SMALL_DISK = 'mount -o loop "$0" "$1" && shift && exec "$@"'
+
+
+def test_disk_fills_up_and_has_room_again(nights, world, egon, tmp_path):
+    """Refused before it is stored, said once; what was kept stays, and room is used again."""
+    image, mounted = str(tmp_path / "disk"), str(tmp_path / "mounted")
+    os.mkdir(mounted)
+    with open(image, "wb") as out:
+        out.truncate(12 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    tried = subprocess.run(["unshare", "-m", "sh", "-c", SMALL_DISK, image, mounted, "true"], check=False,
+                           capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"no file system can be mounted here: {tried.stderr.strip()}")
+    night = nights(main={"state_dir": mounted},
+                   wrapper=["unshare", "-m", "sh", "-c", SMALL_DISK, image, mounted])
+    kept = [egon.keep("x" * 20000) for _ in range(3)]
+    filler = f"/proc/{night.door.child.pid}/root{mounted}/filler"
+    with pytest.raises(OSError), open(filler, "wb", buffering=0) as out:
+        while True:
+            out.write(b"x" * 4096)
+    refused_count = 0
+    for _ in range(12):
+        target, response = egon.send("x" * 60000)
+        if response.status == 200:
+            kept.append(target)  # there was room within the file
+        else:
+            assert_error(response, 503)
+            refused_count += 1
+    assert refused_count >= 3
+    assert night.door.causes("queue_refused") == {"limit": refused_count}
+    assert night.log().count("store.queue: no room for more") == 1
+    os.remove(filler)
+    kept.append(egon.keep("there is room again"))
+    assert "writing works again" in night.log()
+    night.wake()
+    assert [request.target.decode() for request in night.wait_delivered(kept)] == kept
 
 
 # ---- doorstep itself ends ----
