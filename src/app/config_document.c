@@ -265,10 +265,11 @@ static enum err add_section(struct config_document *d, enum option_section kind,
 /* Where the single section of this kind is kept; NULL for the others. */
 static struct config_section **single_slot(struct config_document *d, enum option_section kind)
 {
-	return kind == SECTION_DOORSTEP  ? &d->main
-		: kind == SECTION_LIMITS ? &d->limits
-		: kind == SECTION_POLICY ? &d->policy
-					 : NULL;
+	return kind == SECTION_DOORSTEP   ? &d->main
+		: kind == SECTION_LIMITS  ? &d->limits
+		: kind == SECTION_POLICY  ? &d->policy
+		: kind == SECTION_OPENWRT ? &d->openwrt
+					  : NULL;
 }
 
 static enum err add_from_file(struct config_document *d, const struct uci_section *u)

@@ -26,7 +26,7 @@ struct config_document {
 	struct uci             uci;
 	unsigned               memory_class;
 	struct config_section *first, *last;
-	struct config_section *main, *limits, *policy; /* always there */
+	struct config_section *main, *limits, *policy, *openwrt; /* always there */
 };
 
 /* Everything that stays of text is copied into d->arena. ERR_CONFIG, ERR_NOMEM: report->error is set. */

@@ -4,6 +4,8 @@
 
 #include "app/cli.h"
 #include "app/config.h"
+#include "app/config_check.h"
+#include "app/config_needs.h"
 #include "app/config_show.h"
 #include "app/config_tls.h"
 #include "app/verbs.h"
@@ -102,6 +104,54 @@ static int show_verb(int argc, char **argv)
 	return show(path, json) == ERR_OK ? EXIT_OK : EXIT_FAILED;
 }
 
+static enum err needs(const char *path)
+{
+	struct config_source   source = { .path = path };
+	struct config_report   report;
+	struct config_document document;
+	struct arena           arena;
+	char                  *text;
+	size_t                 len;
+	enum err               e = config_read_file(path, &text, &len, &report);
+
+	if (e == ERR_OK) {
+		arena_init(&arena, 4 * 1024 * 1024);
+		e = config_document_read(&document, &source, str_span(text, len), &arena, &report);
+		if (e == ERR_OK)
+			e = config_check(&document);
+		if (e == ERR_OK)
+			config_needs(&document, stdout);
+		arena_fini(&arena);
+		free(text);
+	}
+	if (e != ERR_OK)
+		print_report(&report);
+	return e;
+}
+
+static int needs_verb(int argc, char **argv)
+{
+	const char      *path = NULL;
+	const struct cli cli = {
+		.name = "config needs",
+		.operands = "FILE",
+		.operand_count = 1,
+		.operand = &path,
+		.about =
+			"Prints what the configuration needs of the system around the process, for the\n"
+			"script that starts it: lines of a word and a value (enabled, state, control,\n"
+			"authorities, credential, read, socket, port, sleeps, jail, open_firewall,\n"
+			"interface). No file that the configuration names is looked for.\n",
+		.examples =
+			"  doorstep config needs /etc/config/doorstep | sed -n 's/^credential //p'\n",
+	};
+	int done = cli_parse(&cli, argc - 1, argv + 1);
+
+	if (done != CLI_GO_ON)
+		return done;
+	return needs(path) == ERR_OK ? EXIT_OK : EXIT_FAILED;
+}
+
 static int manual_verb(int argc, char **argv)
 {
 	const struct cli cli = {
@@ -123,6 +173,7 @@ static const struct part {
 } parts[] = {
 	{ "check", check_verb },
 	{ "show", show_verb },
+	{ "needs", needs_verb },
 	{ "manual", manual_verb },
 };
 
@@ -130,16 +181,17 @@ int config_verb(int argc, char **argv)
 {
 	static const struct cli cli = {
 		.name = "config",
-		.operands = "check|show|manual ...",
+		.operands = "check|show|needs|manual ...",
 		.about = "  check FILE           is it right?\n"
 			 "  show --config FILE   what does it say, defaults included?\n"
+			 "  needs FILE           what must the system provide? (for scripts)\n"
 			 "  manual               which options are there?\n"
 			 "\nEach has its own --help.\n",
 		.examples = "  doorstep config check /etc/config/doorstep\n",
 	};
 
 	if (argc < 2)
-		return cli_usage(&cli, "missing:", "check, show or manual");
+		return cli_usage(&cli, "missing:", "check, show, needs or manual");
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (strcmp(argv[1], parts[i].name) == 0)
 			return parts[i].run(argc - 1, argv + 1);

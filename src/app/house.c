@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/sandbox.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -249,6 +250,10 @@ static void explain_listen(struct house_fault *fault, enum err e, const struct e
 		        "%s is in use by another program; stop that one or choose another port "
 		        "(`ss -ltnp` shows who it is)",
 		        where);
+	else if (e == ERR_DENIED && sandbox_entered())
+		explain(fault,
+		        "%s: a port below 1024 is opened at the start only: restart doorstep",
+		        where);
 	else if (e == ERR_DENIED)
 		explain(fault,
 		        "%s: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE",
@@ -373,6 +378,23 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		        section->section);
 	if (e == ERR_OK)
 		outbound_on_full(d->outbound, on_full, d);
+	return e;
+}
+
+/* The TCP ports alone. Their connections wait in the kernel: nobody accepts until the loop runs. */
+static enum err doorways_bind(struct house *h, const struct settings *s, struct house_fault *fault)
+{
+	struct doorway *d;
+	enum err        e = ERR_OK;
+
+	for (size_t i = 0; e == ERR_OK && i < s->listen_count; i++)
+		if (s->listens[i].endpoint.path[0] == '\0')
+			e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint,
+			                 OUTBOUND_MATRIX_FEDERATION, fault, &d);
+	for (size_t i = 0; e == ERR_OK && i < s->outbound_count; i++)
+		if (s->outbounds[i].endpoint.path[0] == '\0')
+			e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
+			                 s->outbounds[i].mode, fault, &d);
 	return e;
 }
 
@@ -720,8 +742,8 @@ static enum err open_roles(struct house *h, struct settings *s, struct house_fau
 	return e == ERR_OK ? doorways_want(h, s, fault) : e;
 }
 
-enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault,
-                    struct house **out)
+enum err house_open(struct loop *l, struct settings *s, house_bound_fn *bound, void *arg,
+                    struct house_fault *fault, struct house **out)
 {
 	struct house *h = calloc(1, sizeof(*h));
 	enum err      e;
@@ -732,7 +754,11 @@ enum err house_open(struct loop *l, struct settings *s, struct house_fault *faul
 	h->settings = settings_keep(s);
 	list_init(&h->neighbours);
 	list_init(&h->doorways);
-	e = open_shared(h, s, fault);
+	e = doorways_bind(h, s, fault);
+	if (e == ERR_OK && bound != NULL)
+		e = bound(arg, fault);
+	if (e == ERR_OK)
+		e = open_shared(h, s, fault);
 	if (e == ERR_OK)
 		e = open_roles(h, s, fault);
 	if (e != ERR_OK) {

@@ -22,8 +22,15 @@ struct house_fault {
 	char text[512];
 };
 
-enum err house_open(struct loop *l, struct settings *s, struct house_fault *fault,
-                    struct house **out);
+/* Says why in fault. */
+typedef enum err house_bound_fn(void *arg, struct house_fault *fault);
+
+/*
+ * bound: called when every TCP port is open, and nothing else yet (NULL: nobody). No connection is
+ * taken, no file of state_dir opened before it has returned ERR_OK.
+ */
+enum err house_open(struct loop *l, struct settings *s, house_bound_fn *bound, void *arg,
+                    struct house_fault *fault, struct house **out);
 enum err house_reload(struct house *h, struct settings *s, struct house_fault *fault);
 
 /* Reads certificates and keys again, and nothing else; wrong ones change nothing. */

@@ -28,6 +28,9 @@ const struct option_section_row option_sections[SECTION_COUNT] = {
 	                     "memory_class where four are given (64 / 128 / 256 / 512)." },
 	[SECTION_POLICY] = { "policy", true, sizeof(struct policy_options),
 	                     "Whom to deal with; one section." },
+	[SECTION_OPENWRT] = { "openwrt", true, sizeof(struct openwrt_options),
+	                      "What the service of OpenWrt does around doorstep; one section. Means "
+	                      "nothing elsewhere." },
 	[SECTION_ROUTE] = { "route", false, 1, NULL },
 };
 
@@ -82,6 +85,7 @@ static const struct option_word wake_kinds[] = { { "message", 1u << AWAKE_MESSAG
 #define OUTBOUND(f)   SECTION_OUTBOUND, #f
 #define LIMIT(f)      SECTION_LIMITS, #f
 #define POLICY(f)     SECTION_POLICY, #f
+#define OPENWRT(f)    SECTION_OPENWRT, #f
 
 const struct option option_table[] = {
 	{ MAIN(enabled), OPTION_FLAG, FIELD(main_options, enabled), .def = "0",
@@ -277,6 +281,16 @@ const struct option option_table[] = {
 	{ POLICY(invite_server), OPTION_PATTERN, FIELD(policy_options, invite_server),
 	  .flags = OPTION_LIST,
 	  .help = "Servers whose invitations are always taken, unless denied." },
+
+	{ OPENWRT(open_firewall), OPTION_FLAG, FIELD(openwrt_options, open_firewall), .def = "0",
+	  .help = "1: the ports of `config listen` are open to the WAN zone while doorstep runs." },
+	{ OPENWRT(jail), OPTION_FLAG, FIELD(openwrt_options, jail), .def = "1",
+	  .help = "Run in a jail where the system has ujail. 0, or without it: doorstep opens its ports "
+	          "as root and then gives all privileges up." },
+	{ OPENWRT(interface), OPTION_TEXT, FIELD(openwrt_options, interface), 0, 64,
+	  .flags = OPTION_LIST,
+	  .help = "Networks (of /etc/config/network) after whose changes doorstep is reloaded. Absent: "
+	          "wan, wan6 and lan." },
 };
 
 const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);

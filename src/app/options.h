@@ -24,7 +24,8 @@ enum option_section {
 	SECTION_OUTBOUND,
 	SECTION_LIMITS,
 	SECTION_POLICY,
-	SECTION_ROUTE, /* reserved */
+	SECTION_OPENWRT, /* for the init script */
+	SECTION_ROUTE,   /* reserved */
 	SECTION_COUNT
 };
 
@@ -119,6 +120,12 @@ struct outbound_options {
 struct policy_options {
 	struct values deny_server, allow_server, invite_server;
 	unsigned      invites_from;
+};
+
+/* What the service of OpenWrt does around the process; the process itself does not look at it. */
+struct openwrt_options {
+	bool          jail, open_firewall;
+	struct values interface;
 };
 
 struct option_word {

@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/config.h"
 #include "app/control.h"
 #include "app/desk.h"
 #include "app/house.h"
+#include "app/sandbox.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -23,6 +25,8 @@ enum {
 
 struct serve {
 	struct config_source source;
+	bool                 syslog;
+	struct sandbox_user  user; /* name "": stay what we are */
 	struct loop         *loop;
 	struct house        *house;
 	msec                 started_at;
@@ -94,6 +98,26 @@ static void fit_descriptors(struct settings *s)
 	l->outbound_connections = each < l->outbound_connections ? each : l->outbound_connections;
 }
 
+/* Diagnostics begin with the file's name; in the system's log with the event's, as all lines there. */
+static void say_report(const struct serve *sv, const struct config_report *report)
+{
+	const char *line = report->warnings;
+	size_t      len;
+
+	if (!sv->syslog) {
+		if (report->error[0] != '\0')
+			fprintf(stderr, "%s\n", report->error);
+		fputs(report->warnings, stderr);
+		return;
+	}
+	for (; *line != '\0'; line += len + (line[len] != '\0')) {
+		len = strcspn(line, "\n");
+		log_say(LOG_WARN, "serve.config", "%.*s", (int)len, line);
+	}
+	if (report->error[0] != '\0')
+		log_say(LOG_ERROR, "serve.config", "%s", report->error);
+}
+
 static enum err load(const struct serve *sv, struct settings **out)
 {
 	struct config_report *report = calloc(1, sizeof(*report));
@@ -102,9 +126,7 @@ static enum err load(const struct serve *sv, struct settings **out)
 	if (report == NULL)
 		return ERR_NOMEM;
 	e = config_load(&sv->source, out, report);
-	if (e != ERR_OK)
-		fprintf(stderr, "%s\n", report->error);
-	fputs(report->warnings, stderr);
+	say_report(sv, report);
 	free(report);
 	if (e == ERR_OK)
 		fit_descriptors(*out);
@@ -229,6 +251,46 @@ static void on_terminate(void *arg)
 	on_farewell(sv);
 }
 
+/* ---- privileges ---- */
+
+/* What can be read now but not later would be found out at the next reload. */
+static void warn_unreadable(const struct serve *sv, const char *path)
+{
+	if (path != NULL && access(path, R_OK) != 0)
+		log_say(LOG_WARN, "serve.user",
+		        "'%s' cannot read %s: reloading will fail; change its mode or owner",
+		        sv->user.name, path);
+}
+
+static enum err on_bound(void *arg, struct house_fault *fault)
+{
+	struct serve        *sv = arg;
+	struct sandbox_fault why = { "" };
+	enum err             e;
+
+	if (sv->user.name[0] == '\0')
+		return ERR_OK;
+	e = sandbox_enter(&sv->user, &why);
+	if (e != ERR_OK) {
+		(void)snprintf(fault->text, sizeof(fault->text), "%s", why.text);
+		return e;
+	}
+	log_say(LOG_INFO, "serve.user", "ports are open; going on as '%s'", sv->user.name);
+	warn_unreadable(sv, sv->source.path);
+	warn_unreadable(sv, sv->source.credentials);
+	return ERR_OK;
+}
+
+static enum err find_user(struct serve *sv, const char *name)
+{
+	struct sandbox_fault fault = { "" };
+	enum err             e = name == NULL ? ERR_OK : sandbox_find(name, &sv->user, &fault);
+
+	if (e != ERR_OK)
+		log_say(LOG_ERROR, "serve.start", "--user: %s", fault.text);
+	return e;
+}
+
 /* ---- course ---- */
 
 static void announce(const struct serve *sv)
@@ -250,7 +312,7 @@ static enum err run(struct serve *sv, struct settings *s)
 	sv->files_stamp = files_stamp(s);
 	e = loop_watch_signals(sv->loop, &signals);
 	if (e == ERR_OK)
-		e = house_open(sv->loop, s, &fault, &sv->house);
+		e = house_open(sv->loop, s, on_bound, sv, &fault, &sv->house);
 	if (e != ERR_OK) {
 		loop_unwatch_signals(sv->loop);
 		log_say(LOG_ERROR, "serve.start", "%s", fault.text[0] ? fault.text : err_slug(e));
@@ -280,8 +342,14 @@ enum err serve_run(const struct serve_options *o)
 {
 	struct serve     sv = { .source = { .path = o->config, .credentials = o->credentials } };
 	struct settings *s = NULL;
-	enum err         e = load(&sv, &s);
+	enum err         e;
 
+	sv.syslog = o->syslog;
+	if (o->syslog)
+		log_to_system();
+	e = find_user(&sv, o->user);
+	if (e == ERR_OK)
+		e = load(&sv, &s);
 	if (e != ERR_OK)
 		return e;
 	log_set_level((enum log_level)s->log_level);

@@ -4,11 +4,15 @@
 #ifndef APP_SERVE_H
 #define APP_SERVE_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct serve_options {
 	const char *config;      /* path; read again on SIGHUP */
 	const char *credentials; /* directory of certificate, key and secret files, or NULL */
+	bool        syslog;      /* log there, not on standard error */
+	const char *user;        /* to become once the ports are open, or NULL */
 };
 
 /*

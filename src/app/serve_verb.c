@@ -11,6 +11,10 @@ int serve_verb(int argc, char **argv)
 		{ "credentials", "DIR",
 		  "read certificate, key and secret files from here, by their base names",
 		  &options.credentials, NULL },
+		{ "syslog", NULL, "log to the system's log, with levels, instead of standard error",
+		  NULL, &options.syslog },
+		{ "user", "NAME", "become this user once the ports are open; needs root",
+		  &options.user, NULL },
 		{ .name = NULL },
 	};
 	const struct cli cli = {

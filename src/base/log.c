@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "base/cursor.h"
+#include "base/syslog_out.h"
 
 enum { LOG_LINE_MAX = 2048, LOG_VALUE_MAX = 200 };
 
-static enum log_level current = LOG_INFO;
+static enum log_level current = LOG_INFO, level_of_line;
+static bool           to_system;
 static char           line[LOG_LINE_MAX];
 static struct writer  out;
 
@@ -17,6 +19,12 @@ static const char *const names[] = { "error", "warn", "info", "debug" };
 void log_set_level(enum log_level level)
 {
 	current = level;
+}
+
+void log_to_system(void)
+{
+	syslog_out_open();
+	to_system = true;
 }
 
 bool log_level_parse(struct str text, enum log_level *level)
@@ -34,8 +42,11 @@ bool log_start(enum log_level level, const char *event)
 	if (level > current)
 		return false;
 	out = writer_over(line, sizeof(line) - 1);
-	write_text(&out, names[level]);
-	write_char(&out, ' ');
+	level_of_line = level;
+	if (!to_system) {
+		write_text(&out, names[level]);
+		write_char(&out, ' ');
+	}
 	write_text(&out, event);
 	return true;
 }
@@ -95,7 +106,13 @@ bool log_err(const char *key, enum err e)
 
 bool log_end(void)
 {
-	*out.at++ = '\n'; /* the writer was given one byte less than the line holds */
+	/* the writer was given one byte less than the line holds */
+	if (to_system) {
+		*out.at = '\0';
+		syslog_out((int)level_of_line, line);
+		return true;
+	}
+	*out.at++ = '\n';
 	if (write(STDERR_FILENO, line, (size_t)(out.at - line)) < 0)
 		return false; /* nowhere to complain to */
 	return true;

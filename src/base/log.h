@@ -24,6 +24,8 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_set_level(enum log_level level);
+/* From now on to the system's log (RFC 5424 levels) instead of standard error, without the level's word. */
+void log_to_system(void);
 bool log_level_parse(struct str text, enum log_level *out);
 
 bool log_start(enum log_level level, const char *event); /* use log_begin() */
@@ -37,7 +39,7 @@ bool log_str(const char *key, struct str value);   /* escaped, cut at 200 bytes 
 bool log_text(const char *key, const char *value); /* ditto; NULL is written as - */
 bool log_num(const char *key, int64_t value);
 bool log_err(const char *key, enum err e); /* its slug */
-bool log_end(void);                        /* one write(2) to standard error */
+bool log_end(void);                        /* one write(2) to standard error, or one syslog(3) */
 
 /* A line of its own for the operator: "error event: sentence". */
 #if defined(__GNUC__)
