@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # A stand-in for /lib/functions/procd.sh and jshn.sh: every call becomes a line of /tmp/procd, its words
 # parted by tabs. A service runs while /tmp/running holds its name.
 
