@@ -223,15 +223,10 @@ static struct uci_section *find_section(const struct uci *u, struct str name)
 static enum err add_section(struct uci_reader *r, const struct argument *type, struct str name)
 {
 	struct uci_section *s = arena_alloc(r->arena, sizeof(*s));
-	size_t              index = 0;
 
 	if (s == NULL)
 		return ERR_NOMEM;
-	for (const struct uci_section *o = r->out->first; o != NULL; o = o->next)
-		index += str_eq(o->type, type->text);
-	*s = (struct uci_section){
-		.type = type->text, .name = name, .index = index, .place = type->place
-	};
+	*s = (struct uci_section){ .type = type->text, .name = name, .place = type->place };
 	if (r->out->last == NULL)
 		r->out->first = s;
 	else
@@ -396,6 +391,14 @@ static enum err read_line(struct uci_reader *r)
 	return e;
 }
 
+/* At the end only: in lenient mode a later line may change a section's type. */
+static void number_sections(struct uci *u)
+{
+	for (struct uci_section *s = u->first; s != NULL; s = s->next)
+		for (const struct uci_section *o = u->first; o != s; o = o->next)
+			s->index += str_eq(o->type, s->type);
+}
+
 static enum err refuse_nul(struct uci_reader *r)
 {
 	size_t nul = str_find(str_span(r->text, r->size), '\0');
@@ -428,8 +431,10 @@ enum err uci_parse(struct str text, enum uci_mode mode, struct arena *arena, str
 		if (e == ERR_SYNTAX && mode == UCI_LENIENT)
 			e = ERR_OK;
 	}
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		number_sections(&result);
 		*out = result;
+	}
 	return e;
 }
 

@@ -125,6 +125,10 @@ static const struct row {
 	  STR("package doorstep\n\nconfig doorstep 'main'\n\toption enabled '1'\n"
 	      "\nconfig domain\n\tlist expose 'a'\n\tlist expose 'it'\\''s'\n\n"),
 	  "doorstep main{enabled=1}domain @0{expose=[a|it's]}" },
+	{ "export -n", STR("package p\n\nconfig domain 'cfg017389'\n\toption a 'b'\n\n"),
+	  "domain cfg017389{a=b}" },
+	{ "what commit writes", STR("\nconfig d 'n'\n\toption a 'x\n\ty\n'\n\tlist b ''\n"),
+	  "d n{a=x\n\ty\n b=[]}" },
 };
 
 static const struct bad_row {
@@ -172,6 +176,7 @@ static const struct bad_row {
 	{ STR(HEAD "option a \"x\\\"\noption b 1\n"), "EOF with unterminated \"", 2, 10 },
 	{ STR(HEAD "option a \"x\\"), "EOF with unterminated \"", 2, 10 },
 	{ STR(HEAD "option a 'x'; \n"), "invalid command", 2, 15 },
+	{ STR("doorstep.main=doorstep\ndoorstep.main.enabled='1'\n"), "invalid command", 1, 1 },
 	{ STR(HEAD "option a 1\nopt\0ion b 1\n"), "NUL byte", 3, 4 },
 	{ STR("\0"), "NUL byte", 1, 1 },
 };
@@ -182,6 +187,8 @@ static const struct row lenient[] = {
 	{ "surplus words are ignored", STR("config d n x\noption a 1 2\n"), "d n{a=1}" },
 	{ "another type takes over", STR("config d n\noption a 1\nconfig e n\noption b 2\n"),
 	  "e n{a=1 b=2}" },
+	{ "and no longer counts among its old type",
+	  STR("config d n\nconfig d\nconfig e\nconfig e n\n"), "e n{}d @0{}e @1{}" },
 	{ "an open quote swallows the rest", STR("config d n\noption a 'x\noption b 2\n"),
 	  "d n{}" },
 };
@@ -269,6 +276,49 @@ static void knows_where_things_stand(void **state)
 	arena_fini(&arena);
 }
 
+/* as `uci export` and commit write values: in single quotes, each of those inside as '\'' */
+static void write_exported(struct writer *w, struct str value)
+{
+	write_char(w, '\'');
+	for (size_t i = 0; i < value.len; i++)
+		if (value.ptr[i] == '\'')
+			write_text(w, "'\\''");
+		else
+			write_char(w, value.ptr[i]);
+	write_char(w, '\'');
+}
+
+static void any_value_survives_export(void **state)
+{
+	static const char piece[] = "'\"\\;# \t\r\nab\xc3\xbc\x01\x7f$`";
+	unsigned          seed = 1;
+
+	(void)state;
+	for (unsigned round = 0; round < 2000; round++) {
+		char             value[16], text[128];
+		struct writer    w = writer_over(text, sizeof(text));
+		size_t           len = 1 + round % sizeof(value);
+		struct arena     arena;
+		struct uci       uci;
+		struct uci_fault fault;
+
+		for (size_t i = 0; i < len; i++) {
+			seed = seed * 1103515245 + 12345;
+			value[i] = piece[(seed >> 16) % (sizeof(piece) - 1)];
+		}
+		write_text(&w, "config d 'n'\n\toption a ");
+		write_exported(&w, str_span(value, len));
+		write_text(&w, "\n\toption z '1'\n\n");
+		assert_false(w.failed);
+		arena_init(&arena, BUDGET);
+		assert_int_equal(uci_parse(writer_done(&w), UCI_STRICT, &arena, &uci, &fault),
+		                 ERR_OK);
+		assert_true(str_eq(uci_option(uci.first, "a")->first->text, str_span(value, len)));
+		assert_non_null(uci_option(uci.first, "z"));
+		arena_fini(&arena);
+	}
+}
+
 static void every_prefix_stays_within(void **state)
 {
 	static const struct str text = STR(
@@ -353,6 +403,7 @@ int main(void)
 		cmocka_unit_test(refuses_with_place_and_reason),
 		cmocka_unit_test(lenient_reads_on),
 		cmocka_unit_test(knows_where_things_stand),
+		cmocka_unit_test(any_value_survives_export),
 		cmocka_unit_test(every_prefix_stays_within),
 		cmocka_unit_test(large_files_are_read),
 		cmocka_unit_test(budget_is_kept),
