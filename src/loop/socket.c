@@ -283,6 +283,8 @@ static enum err tx_queue(struct sock *s, struct str bytes)
 		return ERR_NOMEM;
 	if (size - len < bytes.len) {
 		size = s->flight != NULL ? 2 * (len + bytes.len) : len + bytes.len;
+		if (size > STREAM_TX_MAX && len + bytes.len <= STREAM_TX_MAX)
+			size = STREAM_TX_MAX; /* who obeys the room adds no more */
 		c = realloc(c, sizeof(*c) + size);
 		if (c == NULL)
 			return ERR_NOMEM;

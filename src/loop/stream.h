@@ -25,7 +25,7 @@ typedef void stream_wake_fn(void *arg);
 
 enum {
 	STREAM_RX_MAX = 16 * 1024, /* waiting bytes at most, per stream */
-	STREAM_TX_MAX = 48 * 1024, /* queued output above which room is 0 */
+	STREAM_TX_MAX = 16 * 1024, /* queued output above which room is 0 */
 	STREAM_ROOM_LEAST = 1024,  /* less room than this counts as none, against tiny writes */
 };
 

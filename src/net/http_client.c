@@ -335,10 +335,10 @@ void http_call_flush(struct http_call *c)
 	deadline_in(&c->deadline, c->options.response_head_ms);
 	e = stream_write(c->kept->stream, buf_str(&c->out));
 	buf_take(&c->out, buf_len(&c->out)); /* what may be sent again is held */
+	if (c->sent_end || stream_room(c->kept->stream) == 0)
+		buf_rest(&c->out);
 	if (e != ERR_OK)
 		call_broken(c, e == ERR_NOMEM ? e : ERR_RESET, "connection lost while sending");
-	if (c->sent_end)
-		buf_rest(&c->out);
 }
 
 /* The stream said look: read what is there, then let the owner look. */

@@ -125,6 +125,8 @@ static void conn_flush(struct http_conn *c)
 	if (!c->cut && stream_write(c->stream, buf_str(&c->out)) != ERR_OK)
 		c->cut = true;
 	buf_take(&c->out, buf_len(&c->out));
+	if (stream_room(c->stream) == 0)
+		buf_rest(&c->out); /* it may be long until there is more to put together */
 }
 
 enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer,

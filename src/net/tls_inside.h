@@ -34,11 +34,11 @@ struct tls_ground {
 	void (*free)(struct tls_ground *g);
 };
 
-/* A connection between two records: what is needed to go on. */
+/* A connection between two records of a direction: what is needed to go on. */
 struct tls_rest {
-	bool      resting;
-	uint8_t   count[8];        /* records received */
-	uintptr_t in_was, out_was; /* where the record buffers were, for the pointers into them */
+	bool      in_rests, out_rests; /* the record buffer is given back */
+	uint8_t   count[8];            /* records received */
+	uintptr_t in_was, out_was;     /* where it was, for the pointers into it */
 };
 
 /* A secure stream, from the first byte of its handshake. */

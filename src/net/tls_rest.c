@@ -4,8 +4,8 @@
  * mbedtls keeps two record buffers of about 17 KB for every connection as long as it lives, what TLS
  * 1.3 needed for its handshake, and in a client the parsed certificate of the peer. Between two
  * records nothing of the buffers matters but the count of records in the first eight bytes of the
- * incoming one. So the buffers are lent by the ground for the length of a call, and go back when no
- * record is under way; the rest is dropped after the handshake.
+ * incoming one. So the buffers are lent by the ground for the length of a call, and each goes back when
+ * no record of its direction is under way; the rest is dropped after the handshake.
  *
  * This knows the inside of mbedtls 3.6, whose structures are fixed for the life of that branch; with
  * another branch, or if anything looks unlike what is known, connections simply keep what they have.
@@ -33,15 +33,18 @@ enum {
 
 #define M(field) MBEDTLS_PRIVATE(field)
 
-/* No record is under way in either direction, and the buffers look as we know them. */
-static bool at_rest(const mbedtls_ssl_context *c)
+/* No record is under way in that direction, and its buffer looks as we know it. */
+static bool in_is_at_rest(const mbedtls_ssl_context *c)
 {
-	return c->M(state) == MBEDTLS_SSL_HANDSHAKE_OVER && c->M(in_left) == 0 &&
-		c->M(out_left) == 0 && c->M(send_alert) == 0 &&
-		c->M(badmac_seen_or_in_hsfraglen) == 0 && mbedtls_ssl_check_pending(c) == 0 &&
-		c->M(in_buf) != NULL && c->M(out_buf) != NULL && c->M(in_ctr) == c->M(in_buf) &&
-		c->M(in_hdr) == c->M(in_buf) + COUNT_BYTES && c->M(out_ctr) == c->M(out_buf) &&
-		c->M(out_hdr) == c->M(out_buf) + COUNT_BYTES;
+	return c->M(in_left) == 0 && c->M(badmac_seen_or_in_hsfraglen) == 0 &&
+		mbedtls_ssl_check_pending(c) == 0 && c->M(in_buf) != NULL &&
+		c->M(in_ctr) == c->M(in_buf) && c->M(in_hdr) == c->M(in_buf) + COUNT_BYTES;
+}
+
+static bool out_is_at_rest(const mbedtls_ssl_context *c)
+{
+	return c->M(out_left) == 0 && c->M(send_alert) == 0 && c->M(out_buf) != NULL &&
+		c->M(out_ctr) == c->M(out_buf) && c->M(out_hdr) == c->M(out_buf) + COUNT_BYTES;
 }
 
 static void move(unsigned char **place, uintptr_t from, unsigned char *to)
@@ -49,23 +52,31 @@ static void move(unsigned char **place, uintptr_t from, unsigned char *to)
 	*place = to + ((uintptr_t)*place - from);
 }
 
-static void move_all(mbedtls_ssl_context *c, uintptr_t in_was, uintptr_t out_was)
+static void move_in(mbedtls_ssl_context *c, uintptr_t was)
 {
-	unsigned char *in = c->M(in_buf), *out = c->M(out_buf);
+	unsigned char *in = c->M(in_buf);
 
 	c->M(in_ctr) = in;
-	move(&c->M(in_hdr), in_was, in);
-	move(&c->M(in_len), in_was, in);
-	move(&c->M(in_iv), in_was, in);
-	move(&c->M(in_msg), in_was, in);
-	c->M(out_ctr) = out;
-	move(&c->M(out_hdr), out_was, out);
-	move(&c->M(out_len), out_was, out);
-	move(&c->M(out_iv), out_was, out);
-	move(&c->M(out_msg), out_was, out);
+	move(&c->M(in_hdr), was, in);
+	move(&c->M(in_len), was, in);
+	move(&c->M(in_iv), was, in);
+	move(&c->M(in_msg), was, in);
 #if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID)
-	move(&c->M(in_cid), in_was, in);
-	move(&c->M(out_cid), out_was, out);
+	move(&c->M(in_cid), was, in);
+#endif
+}
+
+static void move_out(mbedtls_ssl_context *c, uintptr_t was)
+{
+	unsigned char *out = c->M(out_buf);
+
+	c->M(out_ctr) = out;
+	move(&c->M(out_hdr), was, out);
+	move(&c->M(out_len), was, out);
+	move(&c->M(out_iv), was, out);
+	move(&c->M(out_msg), was, out);
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID)
+	move(&c->M(out_cid), was, out);
 #endif
 }
 
@@ -90,19 +101,21 @@ bool tls_rest_end(struct secure *s)
 	mbedtls_ssl_context *c = &s->ssl;
 	struct tls_rest     *r = &s->rest;
 
-	if (!r->resting)
-		return true;
-	c->M(in_buf) = borrow(&s->ground->spare_in, IN_BYTES);
-	c->M(out_buf) = borrow(&s->ground->spare_out, OUT_BYTES);
-	if (c->M(in_buf) == NULL || c->M(out_buf) == NULL) {
-		mbedtls_free(c->M(in_buf));
-		mbedtls_free(c->M(out_buf));
-		c->M(in_buf) = c->M(out_buf) = NULL;
-		return false;
+	if (r->in_rests) {
+		c->M(in_buf) = borrow(&s->ground->spare_in, IN_BYTES);
+		if (c->M(in_buf) == NULL)
+			return false;
+		move_in(c, r->in_was);
+		memcpy(c->M(in_ctr), r->count, COUNT_BYTES);
+		r->in_rests = false;
 	}
-	move_all(c, r->in_was, r->out_was);
-	memcpy(c->M(in_ctr), r->count, COUNT_BYTES);
-	r->resting = false;
+	if (r->out_rests) {
+		c->M(out_buf) = borrow(&s->ground->spare_out, OUT_BYTES);
+		if (c->M(out_buf) == NULL)
+			return false;
+		move_out(c, r->out_was);
+		r->out_rests = false;
+	}
 	return true;
 }
 
@@ -111,15 +124,21 @@ void tls_rest_begin(struct secure *s)
 	mbedtls_ssl_context *c = &s->ssl;
 	struct tls_rest     *r = &s->rest;
 
-	if (r->resting || !at_rest(c))
+	if (c->M(state) != MBEDTLS_SSL_HANDSHAKE_OVER)
 		return;
-	memcpy(r->count, c->M(in_ctr), COUNT_BYTES);
-	r->in_was = (uintptr_t)c->M(in_buf);
-	r->out_was = (uintptr_t)c->M(out_buf);
-	give_back(&s->ground->spare_in, c->M(in_buf));
-	give_back(&s->ground->spare_out, c->M(out_buf));
-	c->M(in_buf) = c->M(out_buf) = NULL;
-	r->resting = true;
+	if (!r->in_rests && in_is_at_rest(c)) {
+		memcpy(r->count, c->M(in_ctr), COUNT_BYTES);
+		r->in_was = (uintptr_t)c->M(in_buf);
+		give_back(&s->ground->spare_in, c->M(in_buf));
+		c->M(in_buf) = NULL;
+		r->in_rests = true;
+	}
+	if (!r->out_rests && out_is_at_rest(c)) {
+		r->out_was = (uintptr_t)c->M(out_buf);
+		give_back(&s->ground->spare_out, c->M(out_buf));
+		c->M(out_buf) = NULL;
+		r->out_rests = true;
+	}
 }
 
 void tls_rest_fini(struct tls_ground *g)

@@ -187,10 +187,10 @@ static void sends_the_last_answer_to_its_end(void **state)
 {
 	(void)state;
 	stall();
-	say(GET_LAST(30000));
+	say(GET_LAST(12000));
 	end(ERR_EOF);
 	assert_int_equal(connections(), 1);
-	take(10000);
+	take(4000);
 	assert_int_equal(connections(), 1);
 	assert_false(w.peer->ended);
 	take(SIZE_MAX);
@@ -202,11 +202,11 @@ static void a_slow_reader_has_his_time(void **state)
 {
 	(void)state;
 	stall();
-	say(GET_LAST(30000));
+	say(GET_LAST(12000));
 	for (int i = 0; i < 10; i++) {
 		memory_loop_pass(w.loop, WRITE_MS - 1);
 		assert_int_equal(connections(), 1);
-		take(2000);
+		take(1000);
 	}
 	memory_loop_pass(w.loop, 2 * WRITE_MS); /* now he has stopped */
 	assert_int_equal(connections(), 0);
@@ -217,7 +217,7 @@ static void an_idle_end_cuts_nothing(void **state)
 {
 	(void)state;
 	stall();
-	say(GET(30000));
+	say(GET(12000));
 	assert_null(w.request);
 	memory_loop_pass(w.loop, IDLE_MS);
 	assert_int_equal(connections(), 1);
@@ -231,7 +231,7 @@ static void the_peers_end_cuts_nothing(void **state)
 {
 	(void)state;
 	stall();
-	say(GET(30000));
+	say(GET(12000));
 	end(ERR_EOF);
 	take(SIZE_MAX);
 	assert_true(w.peer->ended);
@@ -242,7 +242,7 @@ static void draining_cuts_nothing(void **state)
 {
 	(void)state;
 	stall();
-	say(GET(30000));
+	say(GET(12000));
 	http_server_drain(w.server);
 	memory_loop_settle(w.loop);
 	assert_int_equal(connections(), 1);
@@ -351,7 +351,7 @@ static void freed_in_the_middle_of_everything(void **state)
 	say("GET / HT");
 	w.peer = connect_one();
 	stall();
-	say(GET_LAST(30000));
+	say(GET_LAST(12000));
 	w.peer = connect_one();
 	stall();
 	say(GET(100000));

@@ -712,6 +712,11 @@ static void may_be_closed_inside_wake(void **state)
 		harness_run();
 }
 
+static const struct tls_rest *rest_of(const struct side *side)
+{
+	return &((struct secure *)(void *)side->s)->rest;
+}
+
 static void idle_streams_still_work(void)
 {
 	SERVER("a");
@@ -726,8 +731,8 @@ static void idle_streams_still_work(void)
 		expect(&cli, "yes");
 	}
 	tls_idle(srv.s);
-	assert_true(((struct secure *)(void *)srv.s)->rest.resting);
-	assert_true(((struct secure *)(void *)cli.s)->rest.resting);
+	assert_true(rest_of(&srv)->in_rests && rest_of(&srv)->out_rests);
+	assert_true(rest_of(&cli)->in_rests && rest_of(&cli)->out_rests);
 	stream_shutdown(cli.s);
 	assert_int_equal(run_to_end(&srv), ERR_EOF);
 }
@@ -744,6 +749,53 @@ static void idle_1_2(void **state)
 	(void)state;
 	limit_version(true);
 	idle_streams_still_work();
+}
+
+/* A record that cannot be taken yet keeps its buffer, and only that; answers go on meanwhile. */
+static void one_direction_rests(bool to_1_2)
+{
+	enum { SENT = 40000, RECORD = 9000 };
+	char   record[RECORD];
+	size_t seen = 0;
+
+	SERVER("a");
+	limit_version(to_1_2);
+	connect_both();
+	memset(record, 'x', sizeof(record));
+	for (size_t sent = 0; sent < SENT; sent += RECORD)
+		assert_int_equal(stream_write(cli.s, str_span(record, RECORD)), ERR_OK);
+	while (stream_peek(srv.s).len < STREAM_RX_MAX)
+		harness_run();
+	for (int i = 0; i < 3; i++) {
+		assert_false(rest_of(&srv)->in_rests);
+		assert_true(rest_of(&srv)->out_rests);
+		assert_int_equal(stream_write(srv.s, STRL("wait")), ERR_OK);
+		expect(&cli, "wait");
+	}
+	while (seen < SENT / RECORD * RECORD + RECORD) {
+		size_t n = stream_peek(srv.s).len;
+
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(stream_peek(srv.s).ptr[i], 'x');
+		stream_consume(srv.s, n);
+		seen += n;
+		if (n == 0)
+			harness_run();
+	}
+	assert_int_equal(stream_peek(srv.s).len, 0);
+	assert_true(rest_of(&srv)->in_rests && rest_of(&srv)->out_rests);
+}
+
+static void one_direction_rests_1_3(void **state)
+{
+	(void)state;
+	one_direction_rests(false);
+}
+
+static void one_direction_rests_1_2(void **state)
+{
+	(void)state;
+	one_direction_rests(true);
 }
 
 /* The buffers go from one connection to the next. */
@@ -1050,6 +1102,8 @@ int main(void)
 		T(may_be_closed_inside_wake),
 		T(idle_1_3),
 		T(idle_1_2),
+		T(one_direction_rests_1_3),
+		T(one_direction_rests_1_2),
 		T(connections_share_what_they_lend),
 		T(reset_after_the_end),
 		T(client_deadline),
