@@ -190,14 +190,14 @@ const struct option option_table[] = {
 	  .help = "File with the shared secret (matrix-federation) or `user:password` (connect). "
 	          "Needed unless listen is a unix socket." },
 	{ OUTBOUND(connection_limit), OPTION_NUMBER, FIELD(outbound_options, connection_limit), 1,
-	  CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
+	  CONNECTIONS_MAX, .by_class = { "40", "128", "128", "640" },
 	  .help = "Connections of homeservers at once; further ones wait." },
 
 	{ LIMIT(inbound_connections), OPTION_NUMBER, FIELD(limit_settings, inbound_connections), 1,
-	  CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
+	  CONNECTIONS_MAX, .by_class = { "64", "128", "224", "768" },
 	  .help = "Connections of other servers and clients at once." },
 	{ LIMIT(outbound_connections), OPTION_NUMBER, FIELD(limit_settings, outbound_connections),
-	  1, CONNECTIONS_MAX, .by_class = { "64", "224", "320", "1024" },
+	  1, CONNECTIONS_MAX, .by_class = { "40", "128", "128", "640" },
 	  .help = "Connections to other servers at once." },
 	{ LIMIT(outbound_per_server), OPTION_NUMBER, FIELD(limit_settings, outbound_per_server), 1,
 	  CONNECTIONS_MAX, .by_class = { "8", "16", "16", "32" },

@@ -5,20 +5,27 @@
 
 #include "fed/transaction.h"
 
-enum { DRAIN_PARALLEL = 3, DRAIN_PACE_MS = 20, DRAIN_ANSWER_MS = 5 * 60 * 1000 };
+enum { DRAIN_PARALLEL = 3, DRAIN_PACE_MS = 20, DRAIN_ANSWER_MS = 5 * 60 * 1000, KB = 1024 };
 
-/* Body bytes acknowledged early, by memory class: the copies are in memory until they are on the disk. */
-static size_t early_max(unsigned memory_class)
-{
-	if (memory_class >= 256)
-		return 12800 * 1024;
-	return memory_class >= 128 ? 4096 * 1024 : 1024 * 1024;
-}
+/* Body bytes: of one that is acknowledged early, and of all that are held together. tests/support/budget.py
+   adds them up with everything else. */
+static const struct ceilings {
+	unsigned memory_class;
+	size_t   early, copies;
+} ceilings[] = {
+	{ 512, 12800 * KB, 32 * 1024 * KB },
+	{ 256, 12800 * KB, 16 * 1024 * KB },
+	{ 128, 4096 * KB, 6 * 1024 * KB },
+	{ 64, 1024 * KB, 2 * 1024 * KB },
+};
 
-/* For all requests together: enough for four of the largest, on a small router. */
-static size_t copies_max(unsigned memory_class)
+static const struct ceilings *ceilings_of(unsigned memory_class)
 {
-	return (size_t)memory_class * 64 * 1024;
+	const struct ceilings *c = ceilings;
+
+	while (c->memory_class > memory_class && c->memory_class > 64)
+		c++;
+	return c;
 }
 
 static bool serves(void *arg, struct str server_name)
@@ -133,8 +140,8 @@ void reception_set(struct reception *r, const struct settings *s,
                    const struct homeserver_settings *hs, struct upstream *u)
 {
 	r->settings = s;
-	r->early_max = early_max(s->limits.memory_class);
-	r->copies.max = copies_max(s->limits.memory_class);
+	r->early_max = ceilings_of(s->limits.memory_class)->early;
+	r->copies.max = ceilings_of(s->limits.memory_class)->copies;
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
 	reception_lane_left(r); /* a domain that came back may have left something */
@@ -187,8 +194,8 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 	r->queue = o->queue;
 	r->verifier = o->verifier;
 	r->keyring = o->keyring;
-	r->early_max = early_max(o->settings->limits.memory_class);
-	r->copies.max = copies_max(o->settings->limits.memory_class);
+	r->early_max = ceilings_of(o->settings->limits.memory_class)->early;
+	r->copies.max = ceilings_of(o->settings->limits.memory_class)->copies;
 	list_init(&r->guests);
 	lanes_init(&r->lanes);
 	vigils_init(&r->vigils, o->settings->limits.inbound_connections / 4);

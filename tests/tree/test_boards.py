@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import boards  # noqa: E402
+from support import budget  # noqa: E402
 
 NAMES = boards.folders()
 each = pytest.mark.parametrize("name", NAMES)
@@ -184,3 +185,30 @@ def test_configuration(name):
     files = board_script("config", name, "--files").strip().split(";")
     assert files[0] == "boards/classes/default.config" and files[-1] == f"boards/{name}/config"
     assert all((ROOT / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("memory_class", boards.CLASSES)
+def test_ceilings_fit_the_memory(memory_class):
+    """Everything at its ceiling at once stays within the budget of the class."""
+    print(budget.table(memory_class))
+    for load, parts in budget.rows(memory_class).items():
+        assert sum(parts.values()) <= budget.BUDGET_KIB[memory_class], (load, parts)
+
+
+@each
+def test_budget_is_a_fair_share(name):
+    """Of the board's memory, of which a router needs most for itself."""
+    board = boards.load(name)
+    share = budget.BUDGET_KIB[board["memory_class"]] / (board["ram_mb"] * 1024)
+    assert share <= budget.SHARE[board["memory_class"]]
+
+
+@each
+def test_defaults_are_below_what_is_compiled_in(name):
+    config = dict(line.split("=", 1) for line in board_script("config", name).splitlines()
+                  if line.startswith("CONFIG_"))
+    limits = budget.configuration(boards.load(name)["memory_class"])["limits"]
+    most = int(config["CONFIG_DOORSTEP_MAX_CONNECTIONS"]) // 2
+    assert limits["inbound_connections"] <= most and limits["outbound_connections"] <= most
+    assert limits["handshakes"] <= int(config["CONFIG_DOORSTEP_MAX_HANDSHAKES"])
+    assert limits["dns_queries"] <= int(config["CONFIG_DOORSTEP_MAX_DNS_QUERIES"])

@@ -64,7 +64,7 @@ static void shows_what_is_and_what_is_assumed(void **state)
 	assert_non_null(strstr(out, "\nconfig domain\n"));
 	assert_non_null(strstr(out, "\tlist expose 'media'\n"));
 	assert_non_null(strstr(out, "\toption port '8448' # default\n"));
-	assert_non_null(strstr(out, "\toption inbound_connections '224' # default\n"));
+	assert_non_null(strstr(out, "\toption inbound_connections '128' # default\n"));
 	assert_null(strstr(out, "dns '"));
 	free(out);
 	arena_fini(&arena);

@@ -577,7 +577,7 @@ static void the_main_section_may_come_last(void **state)
 	(void)state;
 	assert_true(s->enabled);
 	assert_int_equal(s->limits.memory_class, 256);
-	assert_int_equal(s->outbounds[0].connection_limit, 320);
+	assert_int_equal(s->outbounds[0].connection_limit, 128);
 	settings_drop(s);
 }
 
@@ -585,8 +585,11 @@ static void the_main_section_may_come_last(void **state)
 static void classes_have_their_budgets(void **state)
 {
 	static const struct {
-		unsigned class, connections, handshakes;
-	} rows[] = { { 64, 64, 4 }, { 128, 224, 8 }, { 256, 320, 16 }, { 512, 1024, 32 } };
+		unsigned class, inbound, outbound, handshakes;
+	} rows[] = { { 64, 64, 40, 4 },
+		     { 128, 128, 128, 8 },
+		     { 256, 224, 128, 16 },
+		     { 512, 768, 640, 32 } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -596,8 +599,8 @@ static void classes_have_their_budgets(void **state)
 		snprintf(text, sizeof(text), LAN MAIN "\toption memory_class '%u'\n",
 		         rows[i].class);
 		s = settings_of(text);
-		assert_int_equal(s->limits.inbound_connections, rows[i].connections);
-		assert_int_equal(s->limits.outbound_connections, rows[i].connections);
+		assert_int_equal(s->limits.inbound_connections, rows[i].inbound);
+		assert_int_equal(s->limits.outbound_connections, rows[i].outbound);
 		assert_int_equal(s->limits.handshakes, rows[i].handshakes);
 		assert_int_equal(s->limits.send_body_max, 13 << 20);
 		assert_int_equal(s->limits.upload_max, 0);
