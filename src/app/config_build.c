@@ -208,6 +208,7 @@ static enum err build_homeservers(struct builder *b)
 			.host_is_name = o->url.is_name,
 			.port = o->url.port,
 			.connections_max = o->connection_limit,
+			.repeats = o->repeat_answers,
 			.sleeps = config_is_set(s, "sleeps") ? o->sleeps
 							     : b->out->state_dir != NULL,
 			.can_wake = config_is_set(s, "wake_mac"),

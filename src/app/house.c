@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "loop/interfaces.h"
+#include "role/answers.h"
 #include "role/gate.h"
 #include "role/inbound.h"
 #include "role/outbound.h"
@@ -62,6 +63,7 @@ struct house {
 	struct key_fetcher   *key_fetcher;
 	struct keyring       *keyring;
 	struct verifier      *verifier;
+	struct answers       *answers;
 	struct queue         *queue; /* NULL: nothing is acknowledged early */
 	struct gate          *gate;
 	struct inbound       *inbound;
@@ -365,6 +367,7 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		.tls = h->tls_client,
 		.upstream = upstream_for,
 		.reception = reception_for,
+		.answers = h->answers,
 		.arg = h,
 		.gate = h->gate,
 	};
@@ -726,13 +729,22 @@ static enum err open_roles(struct house *h, struct settings *s, struct house_fau
 {
 	struct gate_options    gate = { h->loop, h->cache, s->limits.memory_class };
 	struct inbound_options o = {
-		h->loop, s, h->tls_server, upstream_for, reception_for, h, NULL
+		.loop = h->loop,
+		.settings = s,
+		.tls = h->tls_server,
+		.upstream = upstream_for,
+		.reception = reception_for,
+		.arg = h,
 	};
 	enum err e = open_keys(h, s);
 
 	if (e == ERR_OK)
+		e = answers_new(h->loop, h->cache, s->limits.answers_bytes, &h->answers);
+	if (e == ERR_OK)
 		e = gate_new(&gate, &h->gate);
 	o.gate = h->gate;
+	o.answers = h->answers;
+	o.verifier = h->verifier;
 	if (e == ERR_OK)
 		e = neighbours_add(h, s);
 	if (e == ERR_OK)
@@ -805,6 +817,7 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	follow_queue(h, s);
 	say_stranded(h, s);
 	receptions_set(h, s);
+	answers_set(h->answers, s->limits.answers_bytes);
 	if (h->key_fetcher != NULL)
 		key_fetcher_set(h->key_fetcher, client);
 	inbound_reload(h->inbound, s, server);
@@ -894,6 +907,7 @@ void house_close(struct house *h)
 		doorway_close(LIST_ENTRY(h->doorways.next, struct doorway, link));
 	inbound_free(h->inbound);
 	neighbours_prune(h, NULL);
+	answers_free(h->answers);
 	verifier_free(h->verifier);
 	keyring_free(h->keyring);
 	key_fetcher_free(h->key_fetcher);

@@ -141,6 +141,10 @@ const struct option option_table[] = {
 	{ HOMESERVER(connection_limit), OPTION_NUMBER, FIELD(homeserver_options, connection_limit),
 	  1, CONNECTIONS_MAX, .by_class = { "32", "64", "128", "256" },
 	  .help = "Connections to it at once; further requests wait." },
+	{ HOMESERVER(repeat_answers), OPTION_FLAG, FIELD(homeserver_options, repeat_answers),
+	  .def = "1",
+	  .help = "Its server keys, version, profiles, media and the like are given again without asking "
+	          "it while they are fresh, as its Cache-Control allows." },
 	{ HOMESERVER(sleeps), OPTION_FLAG, FIELD(homeserver_options, sleeps),
 	  .help = "It is off at times: deliveries of other servers are acknowledged and kept in "
 	          "state_dir while it is, and handed over when it is back; other requests are held "
@@ -263,7 +267,12 @@ const struct option option_table[] = {
 	          "time." },
 	{ LIMIT(cache_bytes), OPTION_BYTES, FIELD(limit_settings, cache_bytes), 256 * KB, 256 * MB,
 	  .by_class = { "1M", "4M", "16M", "48M" },
-	  .help = "The cache of lookups: memory without state_dir, else the file in it." },
+	  .help = "The cache of lookups and kept answers: memory without state_dir, else the file in "
+	          "it." },
+	{ LIMIT(answers_bytes), OPTION_BYTES, FIELD(limit_settings, answers_bytes), 0, 256 * MB,
+	  .by_class = { "1M", "4M", "16M", "48M" },
+	  .help = "Answers of homeservers in memory, to be given again while they are away or the "
+	          "answers are fresh. 0: none are kept." },
 
 	{ POLICY(deny_server), OPTION_PATTERN, FIELD(policy_options, deny_server),
 	  .flags = OPTION_LIST,

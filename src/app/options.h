@@ -97,6 +97,7 @@ struct domain_options {
 struct homeserver_options {
 	struct url     url;
 	unsigned       connection_limit;
+	bool           repeat_answers;
 	bool           sleeps;
 	struct wol_mac wake_mac;     /* see config_is_set() */
 	struct address wake_address; /* family 0: not set */

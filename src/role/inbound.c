@@ -269,6 +269,8 @@ enum err inbound_new(const struct inbound_options *o, struct inbound **out)
 	in->ground.reception = o->reception;
 	in->ground.arg = o->arg;
 	in->ground.gate = o->gate;
+	in->ground.answers = o->answers;
+	in->ground.verifier = o->verifier;
 	list_init(&in->visitors);
 	limit_init(&in->handshakes, GAUGE_inbound_handshakes_open,
 	           in->ground.settings->limits.handshakes);

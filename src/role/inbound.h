@@ -24,7 +24,9 @@ struct inbound_options {
 	inbound_upstream_fn  *upstream;
 	inbound_reception_fn *reception; /* may be NULL: none has one */
 	void                 *arg;
-	struct gate          *gate; /* may be NULL: all pass */
+	struct gate          *gate;     /* may be NULL: all pass */
+	struct answers       *answers;  /* borrowed; both may be NULL, see passage.h */
+	struct verifier      *verifier; /* borrowed */
 };
 
 enum err inbound_new(const struct inbound_options *o, struct inbound **out);

@@ -9,6 +9,7 @@
 #include "codec/matrix/base64.h"
 #include "codec/matrix/signing.h"
 #include "fed/asleep.h"
+#include "fed/device_watch.h"
 #include "role/answer.h"
 #include "role/path_class.h"
 #include "role/relay.h"
@@ -52,6 +53,7 @@ struct crossing {
 	struct relay        *relay;
 	struct upstream     *upstream;
 	struct upstream_wait wait;
+	struct device_watch *watch; /* of a transaction of a homeserver that sleeps */
 	msec                 began_at;
 	bool                 makes_known;                    /* the server, once it took this */
 	char                 method[16], to[264], path[208]; /* for the log; cut to fit */
@@ -65,6 +67,54 @@ struct crossing_tunnel {
 };
 
 static void on_crossing_wake(void *arg);
+
+/* ---- whose devices have changed ---- */
+
+static void on_changed(void *arg, struct str user)
+{
+	const struct crossing *x = arg;
+
+	answers_changed(x->ob->o.answers, user);
+}
+
+static void crossing_watch(struct crossing *x)
+{
+	x->watch = malloc(sizeof(*x->watch));
+	if (x->watch == NULL)
+		on_changed(x, STRL("")); /* it might be in what nobody looks at */
+	else
+		device_watch_init(x->watch, on_changed, x);
+}
+
+static void on_sent(void *arg, struct str bytes)
+{
+	struct crossing *x = arg;
+
+	device_watch_feed(x->watch, bytes);
+}
+
+/* What will not be sent is looked at as far as it has come: the homeserver tells others the same. */
+static void crossing_look_at_rest(struct crossing *x)
+{
+	struct str span;
+
+	while (x->watch != NULL && (span = http_request_peek(x->request)).len > 0) {
+		device_watch_feed(x->watch, span);
+		http_request_consume(x->request, span.len);
+	}
+}
+
+static void crossing_watched(struct crossing *x)
+{
+	if (x->watch != NULL)
+		device_watch_end(x->watch);
+	free(x->watch);
+}
+
+static struct relay_tap tap_of(struct crossing *x)
+{
+	return (struct relay_tap){ .sent = x->watch == NULL ? NULL : on_sent, .arg = x };
+}
 
 /* ---- ends ---- */
 
@@ -90,6 +140,7 @@ static void crossing_log(const struct crossing *x, int status, const struct rela
 
 static void crossing_free(struct crossing *x)
 {
+	crossing_watched(x);
 	lookup_cancel(&x->lookup);
 	dial_cancel(&x->dial);
 	limit_wait_cancel(&x->turn);
@@ -199,6 +250,7 @@ static void crossing_fail(struct crossing *x, enum err e)
 	struct relay_result res = { .err = e, .fault = x->found.error == e ? "discovery" : "" };
 
 	count_cause(CAUSE_outbound_failures, e);
+	crossing_look_at_rest(x);
 	answer_outbound_failure(x->request, e);
 	crossing_log(x, failure_status(e), &res);
 	crossing_free(x);
@@ -210,8 +262,8 @@ static void on_relay_failed(void *arg, struct http_request *r, enum err e, const
                             const struct str *copy)
 {
 	(void)copy;
-	(void)arg;
 	(void)fault;
+	crossing_look_at_rest(arg);
 	answer_outbound_failure(r, e);
 }
 
@@ -262,6 +314,7 @@ static void crossing_relay(void *arg)
 	struct crossing   *x = arg;
 	struct endpoint    to[DIAL_ADDRESSES_MAX];
 	struct relay_owner owner = { on_relay_failed, on_relay_ended, x };
+	struct relay_tap   tap = tap_of(x);
 	struct http_target target = {
 		.to = to,
 		.count = found_endpoints(&x->found, to),
@@ -280,6 +333,7 @@ static void crossing_relay(void *arg)
 		.answer_fields = STRL(""),
 		.response_head_ms = x->settings->limits.response_head_ms,
 		.keep_connection = true,
+		.tap = &tap,
 	};
 	enum err e = ERR_TLS; /* other servers are never spoken to in the clear */
 
@@ -312,6 +366,7 @@ static void crossing_relay_local(void *arg)
 	struct crossing     *x = arg;
 	struct http_target   target;
 	struct relay_owner   owner = { on_relay_failed, on_relay_ended, x };
+	struct relay_tap     tap = tap_of(x);
 	enum err             e;
 	struct relay_options o = {
 		.pool = upstream_pool(x->upstream),
@@ -323,6 +378,7 @@ static void crossing_relay_local(void *arg)
 		.answer_fields = STRL(""),
 		.response_head_ms = x->settings->limits.response_head_ms,
 		.keep_connection = true,
+		.tap = &tap,
 	};
 
 	x->has_turn = true;
@@ -417,11 +473,16 @@ static bool server_is_denied(const struct settings *s, struct str name)
 /* ---- the homeserver's own sleep ---- */
 
 /* NULL: it does not sleep, or the section does not say whose listener this is. */
-static struct sleeper *sleeper_of(const struct outbound *ob)
+static struct reception *reception_of(const struct outbound *ob)
 {
 	const struct homeserver_settings *hs = ob->o.section->homeserver;
-	struct reception                 *r =
-                hs == NULL || ob->o.reception == NULL ? NULL : ob->o.reception(ob->o.arg, hs);
+
+	return hs == NULL || ob->o.reception == NULL ? NULL : ob->o.reception(ob->o.arg, hs);
+}
+
+static struct sleeper *sleeper_of(const struct outbound *ob)
+{
+	struct reception *r = reception_of(ob);
 
 	return r == NULL ? NULL : r->sleeper;
 }
@@ -441,12 +502,25 @@ enum awake_sent outbound_sent_kind(struct str method, struct str path)
 	return AWAKE_SENT_OTHER;
 }
 
-static void tell_sent(const struct crossing *x, enum awake_sent what)
+static void tell_sent(struct crossing *x, enum awake_sent what, bool hidden)
 {
-	struct sleeper *s = sleeper_of(x->ob);
+	struct reception *r = reception_of(x->ob);
 
-	if (s != NULL)
-		sleeper_sent(s, what);
+	if (r == NULL)
+		return;
+	reception_saw(r, hidden);
+	sleeper_sent(r->sleeper, what);
+}
+
+static void crossing_look(struct crossing *x, const struct head *h)
+{
+	struct asleep_match match;
+
+	asleep_find(h->method_text, h->path, &match);
+	tell_sent(x, outbound_sent_kind(h->method_text, h->path), false);
+	if (match.endpoint == ASLEEP_SEND && x->ob->o.answers != NULL &&
+	    reception_of(x->ob) != NULL)
+		crossing_watch(x);
 }
 
 /* ---- CONNECT ---- */
@@ -559,7 +633,7 @@ static void crossing_connect(struct crossing *x)
 	enum err e;
 
 	count(COUNT_outbound_connects);
-	tell_sent(x, AWAKE_SENT_OTHER); /* what goes through the tunnel is not seen */
+	tell_sent(x, AWAKE_SENT_OTHER, true); /* what goes through the tunnel is not seen */
 	x->name = connect_name(x, http_request_head(x->request)->authority);
 	if (server_is_denied(x->settings, x->name)) {
 		crossing_fail(x, ERR_DENIED);
@@ -735,7 +809,7 @@ static void crossing_federation(struct crossing *x)
 	}
 	count(COUNT_outbound_requests);
 	x->name = h->authority;
-	tell_sent(x, outbound_sent_kind(h->method_text, h->path));
+	crossing_look(x, h);
 	asleep_find(h->method_text, h->path, &match);
 	x->makes_known = gate_makes_known(match.endpoint);
 	local = settings_domain(x->settings, x->name);

@@ -23,6 +23,7 @@
 
 #include "config.h"
 
+#include "role/answers.h"
 #include "role/gate.h"
 #include "role/reception.h"
 #include "role/resolver.h"
@@ -43,7 +44,9 @@ struct outbound_options {
 	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
 	/* NULL: it does not sleep */
 	struct reception *(*reception)(void *arg, const struct homeserver_settings *hs);
-	void        *arg;
+	struct answers
+		*answers; /* borrowed: what a homeserver sends may make some wrong. May be NULL */
+	void    *arg;
 	struct gate *gate; /* NULL: nobody becomes known */
 };
 

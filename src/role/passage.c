@@ -55,6 +55,7 @@ static void passage_free(struct passage *p)
 	lane_leave(&p->lane);
 	deposit_cancel(&p->deposit);
 	vigil_cancel(&p->vigil);
+	passage_answers_forget(p);
 	if (p->reception != NULL && p->match.endpoint == ASLEEP_SEND)
 		reception_lane_left(p->reception);
 	reception_drop(p->reception);
@@ -113,13 +114,14 @@ static void on_relay_ended(void *arg, const struct relay_result *res)
 	else
 		count_cause(CAUSE_inbound_failures, res->err);
 	upstream_note(p->upstream, res->err);
+	answers_taken(&p->taking, res->err == ERR_OK);
 	gate_answered(&p->visit, res->status);
 	passage_leave_homeserver(p);
 	if (p->reception != NULL && res->status != 0 && !is_gateway_trouble(res->status))
 		reception_heard(p->reception, true);
 	if (p->reception != NULL && p->match.endpoint == ASLEEP_SEND && res->status == 200)
 		reception_took(p->reception);
-	if (p->deposit != NULL || p->vigil != NULL) {
+	if (p->deposit != NULL || p->vigil != NULL || p->repeat != NULL) {
 		passage_leave_place(p); /* the request goes another way */
 		return;
 	}
@@ -200,6 +202,7 @@ static void passage_relay(void *arg)
 	const struct head   *h = http_request_head(p->request);
 	struct http_target   target;
 	struct relay_options o;
+	struct relay_tap     tap;
 	struct relay_owner   owner = { on_relay_failed, on_relay_ended, p };
 	enum err             e;
 
@@ -223,6 +226,7 @@ static void passage_relay(void *arg)
 			.copy_max = passage_copy_max(p),
 			.fails = is_kept(p) ? is_gateway_trouble : NULL,
 			.copies = p->reception == NULL ? NULL : &p->reception->copies,
+			.tap = passage_answers_tap(p, &tap) ? &tap : NULL,
 		};
 		e = relay_start(p->request, &o, &owner, &p->relay);
 	}
@@ -341,10 +345,12 @@ static bool lacks_length(const struct passage *p, const struct head *h)
 /* The gate let it pass. */
 static void passage_pass(void *arg)
 {
-	struct passage *p = arg;
+	struct passage    *p = arg;
+	const struct head *h = http_request_head(p->request);
 
+	asleep_find(h->method_text, h->path, &p->match);
 	if (p->reception == NULL)
-		passage_go(p);
+		passage_answers_go(p);
 	else
 		passage_asleep_receive(p);
 }
@@ -429,6 +435,7 @@ void passage_begin(struct passage_ground *g, struct http_request *r)
 	lane_init(&p->lane);
 	gate_visit_init(&p->visit, g->gate, g->loop, passage_pass, p);
 	guest_init(&p->guest, on_homeserver_left, p);
+	answers_taking_init(&p->taking);
 	deadline_init(&p->doubt, g->loop, on_doubt, p);
 	passage_describe(p, h);
 	gauge_up(GAUGE_inbound_requests_open);

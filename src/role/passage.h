@@ -8,6 +8,7 @@
 #define ROLE_PASSAGE_H
 
 #include "net/http_server.h"
+#include "role/answers.h"
 #include "role/gate.h"
 #include "role/reception.h"
 #include "role/settings.h"
@@ -26,7 +27,9 @@ struct passage_ground {
 	inbound_upstream_fn  *upstream;
 	inbound_reception_fn *reception; /* may be NULL: none has one */
 	void                 *arg;
-	struct gate          *gate; /* may be NULL: all pass */
+	struct gate          *gate;     /* may be NULL: all pass */
+	struct answers       *answers;  /* borrowed; NULL: nothing is kept to be given again */
+	struct verifier      *verifier; /* borrowed; NULL: ditto, where a signature is needed */
 };
 
 /* Takes the request over; it ends by itself. */

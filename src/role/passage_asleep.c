@@ -67,6 +67,15 @@ static bool passage_deposit(struct passage *p, const struct str *copy)
 		ERR_OK;
 }
 
+/* True: it is being given, or as good as. */
+static bool passage_give_kept(struct passage *p)
+{
+	if (!passage_answers_give(p))
+		return false;
+	count(COUNT_answers_asleep);
+	return true;
+}
+
 static void on_vigil(void *arg, enum vigil_result r, enum err e)
 {
 	struct passage *p = arg;
@@ -75,6 +84,11 @@ static void on_vigil(void *arg, enum vigil_result r, enum err e)
 	case VIGIL_RELAY:
 		passage_go(p);
 		break;
+	case VIGIL_ANSWER:
+		gate_verified(&p->visit);
+		if (passage_give_kept(p))
+			break;
+		/* fall through */
 	case VIGIL_REFUSE:
 		passage_refuse(p, p->match.row->refusal);
 		break;
@@ -87,6 +101,11 @@ static void on_vigil(void *arg, enum vigil_result r, enum err e)
 	}
 }
 
+static bool is_known(void *arg, struct str origin, struct str body)
+{
+	return passage_answers_know(arg, origin, body);
+}
+
 static bool passage_hold(struct passage *p)
 {
 	struct vigil_options o = {
@@ -96,6 +115,7 @@ static bool passage_hold(struct passage *p)
 		.server_name = str_of(p->domain->server_name),
 		.row = p->match.row,
 		.client = gate_is_client(&p->visit) ? &p->visit.token : NULL,
+		.knows = is_known,
 	};
 
 	return vigil_start(&p->vigil, p->ground->loop, p->request, &o, on_vigil, p) == ERR_OK;
@@ -114,6 +134,13 @@ static bool passage_may_repeat(const struct passage *p, enum err e)
 		(never_sent || http_request_head(p->request)->method != HTTP_POST);
 }
 
+/* What anybody may ask for; for the rest see is_known(). */
+static bool passage_answer_openly(struct passage *p)
+{
+	return p->match.row->auth == ASLEEP_AUTH_NONE &&
+		passage_answers_know(p, STRL(""), STRL("")) && passage_give_kept(p);
+}
+
 bool passage_asleep_failed(struct passage *p, enum err e, const struct str *copy)
 {
 	struct buf body;
@@ -121,6 +148,8 @@ bool passage_asleep_failed(struct passage *p, enum err e, const struct str *copy
 	reception_heard(p->reception, false);
 	if (p->match.endpoint == ASLEEP_SEND)
 		return copy != NULL && passage_deposit(p, copy);
+	if (passage_answer_openly(p))
+		return true;
 	if (copy == NULL || p->match.row->action == ASLEEP_REFUSE || !passage_may_repeat(p, e))
 		return false;
 	p->failed_once = true;
@@ -136,6 +165,8 @@ static void passage_without(struct passage *p)
 {
 	const struct asleep_row *row = p->match.row;
 
+	if (passage_answer_openly(p))
+		return;
 	switch (row->action) {
 	case ASLEEP_EMPTY:
 		http_respond_with(p->request, 200, "application/json", STRL(""),
@@ -187,13 +218,10 @@ static void passage_send(struct passage *p)
 
 void passage_asleep_receive(struct passage *p)
 {
-	const struct head *h = http_request_head(p->request);
-
-	asleep_find(h->method_text, h->path, &p->match);
 	if (p->match.endpoint == ASLEEP_SEND)
 		passage_send(p);
 	else if (sleeper_relays(p->reception->sleeper))
-		passage_go(p);
+		passage_answers_go(p);
 	else
 		passage_without(p);
 }

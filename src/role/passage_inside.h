@@ -1,6 +1,7 @@
 /*
- * passage_inside.h - the parts of a passage: its way while the homeserver is there (passage.c), and while
- * it may be away (passage_asleep.c). For these files only.
+ * passage_inside.h - the parts of a passage: its way while the homeserver is there (passage.c), while it
+ * may be away (passage_asleep.c), and answers that it gave before (passage_answers.c). For these files
+ * only.
  */
 #ifndef ROLE_PASSAGE_INSIDE_H
 #define ROLE_PASSAGE_INSIDE_H
@@ -9,6 +10,7 @@
 #include "role/passage.h"
 #include "role/path_class.h"
 #include "role/relay.h"
+#include "role/repeat.h"
 
 /* One request under way. */
 struct passage {
@@ -19,7 +21,7 @@ struct passage {
 	struct relay                 *relay;
 	struct upstream              *upstream;
 	struct reception             *reception; /* NULL: none */
-	struct asleep_match           match;     /* with reception */
+	struct asleep_match           match;     /* once it is known to be exposed */
 	struct lane                   lane;      /* PUT /send: taken while it is live */
 	struct gate_visit             visit;
 	struct reception_guest        guest; /* while it is relayed */
@@ -27,6 +29,10 @@ struct passage {
 	msec                          doubt_ms;
 	struct deposit               *deposit; /* it is being kept */
 	struct vigil                 *vigil;   /* it waits for the homeserver */
+	struct verifier_check        *check;   /* whether it may have what is kept */
+	struct shelf_item            *kept;    /* held: the answer, if it may have it */
+	struct repeat                *repeat;  /* it is being given that */
+	struct answers_taking         taking;  /* its answer is being kept */
 	struct upstream_wait          wait;
 	bool                          waiting; /* for the upstream's address */
 	struct limit_wait             turn;    /* for a connection to it */
@@ -62,5 +68,21 @@ void passage_asleep_receive(struct passage *p);
  *   copy  the request body, NULL if it is not held any more
  */
 bool passage_asleep_failed(struct passage *p, enum err e, const struct str *copy);
+
+/* ---- passage_answers.c ---- */
+
+/* As passage_go(), or an answer that is kept and fresh. */
+void passage_answers_go(struct passage *p);
+
+/*
+ * Is an answer kept, for a request that was verified as its row demands, with the homeserver away? Then
+ * it is in p->kept. passage_answers_give() gives it; false: no memory, the request is still ours.
+ */
+bool passage_answers_know(struct passage *p, struct str origin, struct str body);
+bool passage_answers_give(struct passage *p);
+
+/* False: its answer is not to be kept. */
+bool passage_answers_tap(struct passage *p, struct relay_tap *out);
+void passage_answers_forget(struct passage *p); /* all of the above, at the end */
 
 #endif

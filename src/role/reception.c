@@ -136,15 +136,38 @@ void reception_lane_left(struct reception *r)
 		drain_open(r->drain);
 }
 
+static bool has_outbound(const struct settings *s, const struct homeserver_settings *hs)
+{
+	for (size_t i = 0; i < s->outbound_count; i++)
+		if (s->outbounds[i].homeserver != NULL &&
+		    strcmp(s->outbounds[i].homeserver->url, hs->url) == 0 &&
+		    s->outbounds[i].mode == OUTBOUND_MATRIX_FEDERATION)
+			return true;
+	return false;
+}
+
 void reception_set(struct reception *r, const struct settings *s,
                    const struct homeserver_settings *hs, struct upstream *u)
 {
 	r->settings = s;
+	r->is_hidden = false;
+	r->is_seen = r->is_seen && has_outbound(s, hs);
 	r->early_max = ceilings_of(s->limits.memory_class)->early;
 	r->copies.max = ceilings_of(s->limits.memory_class)->copies;
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
 	reception_lane_left(r); /* a domain that came back may have left something */
+}
+
+void reception_saw(struct reception *r, bool hidden)
+{
+	r->is_seen = r->is_seen || !hidden;
+	r->is_hidden = r->is_hidden || hidden;
+}
+
+bool reception_sees_all(const struct reception *r)
+{
+	return r->is_seen && !r->is_hidden;
 }
 
 struct reception *reception_keep(struct reception *r)

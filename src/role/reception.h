@@ -37,6 +37,8 @@ struct reception {
 	struct link            guests;    /* struct reception_guest */
 	struct copies          copies;    /* of bodies, all requests together */
 	size_t                 early_max; /* bytes of a body that may be acknowledged early */
+	bool is_seen; /* it sends what it sends to other servers through us, where it is looked at */
+	bool is_hidden; /* but not all: through tunnels, too */
 };
 
 struct reception_options {
@@ -62,6 +64,13 @@ void reception_heard(struct reception *r, bool reached);
 
 /* A transaction with these parts was kept: wake for it if it is worth it, hand over if it is there. */
 void reception_kept(struct reception *r, unsigned parts);
+
+/*
+ * It sent a request to another server; hidden: through a tunnel. Is all that it sends seen, as far as can be
+ * known? Then what it said about devices is good until it tells others of a change.
+ */
+void reception_saw(struct reception *r, bool hidden);
+bool reception_sees_all(const struct reception *r);
 
 /* Until it leaves, it is told when the homeserver is found to be gone. */
 void guest_init(struct reception_guest *g, void (*left)(void *arg), void *arg);

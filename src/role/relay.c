@@ -17,8 +17,9 @@ struct relay {
 	bool                 copying; /* copy holds all that was consumed of the body */
 	struct buf           copy;
 	bool (*fails)(int status);
-	struct copies *copies;
-	size_t         counted; /* of the copy, there */
+	struct copies   *copies;
+	size_t           counted; /* of the copy, there */
+	struct relay_tap tap;
 };
 
 static void relay_pump(void *arg);
@@ -162,6 +163,8 @@ static void relay_send_span(struct relay *r, struct str span)
 	if (r->chunked)
 		http_call_send(r->call, STRL("\r\n"));
 	r->result.up_bytes += span.len;
+	if (r->tap.sent != NULL)
+		r->tap.sent(r->tap.arg, span);
 	if (r->copying)
 		relay_copy(r, span);
 }
@@ -218,10 +221,23 @@ static bool relay_down_some(struct relay *r)
 			return false;
 		span = str_head(span, room < RELAY_SPAN_MAX ? room : RELAY_SPAN_MAX);
 		http_respond_body(r->request, span);
+		if (r->tap.got != NULL)
+			r->tap.got(r->tap.arg, span);
 		r->result.down_bytes += span.len;
 		http_call_consume(r->call, span.len);
 	}
 	return true;
+}
+
+static void relay_begin_answer(struct relay *r, const struct head *h)
+{
+	struct str copy = buf_str(&r->copy);
+
+	r->result.status = h->status;
+	if (r->tap.begun != NULL)
+		r->tap.begun(r->tap.arg, h, r->copying && r->up_done ? &copy : NULL);
+	relay_stop_copying(r);
+	http_respond_head(r->request, h, r->answer_fields);
 }
 
 /* True: the answer is complete. */
@@ -231,11 +247,8 @@ static bool relay_down(struct relay *r)
 
 	if (h == NULL)
 		return false;
-	if (!http_respond_begun(r->request)) {
-		r->result.status = h->status;
-		relay_stop_copying(r);
-		http_respond_head(r->request, h, r->answer_fields);
-	}
+	if (!http_respond_begun(r->request))
+		relay_begin_answer(r, h);
 	while (relay_down_some(r)) {
 		http_respond_flush(r->request);
 		if (http_respond_room(r->request) == 0)
@@ -305,6 +318,8 @@ enum err relay_start(struct http_request *request, const struct relay_options *o
 		r->copying = o->copy_max > 0;
 		r->copies = o->copies;
 		r->fails = o->fails;
+		if (o->tap != NULL)
+			r->tap = *o->tap;
 		buf_init(&r->copy, o->copy_max);
 		r->chunked = h->body == BODY_CHUNKED;
 		r->up_done = !call.has_body;

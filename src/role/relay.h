@@ -39,6 +39,18 @@ struct relay_owner {
 	void *arg;
 };
 
+/* Who looks on while it streams by, and must not keep it up. Each may be NULL. */
+struct relay_tap {
+	/*
+	 * The answer begins, and is passed on.
+	 *   sent  the request body; NULL: it was not copied (relay_options.copy_max) to its end
+	 */
+	void (*begun)(void *arg, const struct head *answer, const struct str *sent);
+	void (*got)(void *arg, struct str bytes);  /* of the answer's body */
+	void (*sent)(void *arg, struct str bytes); /* of the request's body */
+	void *arg;
+};
+
 struct relay_options {
 	struct http_pool         *pool;
 	const struct http_target *target;
@@ -51,7 +63,8 @@ struct relay_options {
 	bool       keep_connection;
 	size_t     copy_max;       /* of the request body, kept until the answer begins; 0: none */
 	bool (*fails)(int status); /* answers that are as good as none (ERR_RESET); NULL: no such */
-	struct copies *copies;     /* where these bytes are counted; NULL: nowhere */
+	struct copies          *copies; /* where these bytes are counted; NULL: nowhere */
+	const struct relay_tap *tap;    /* copied; NULL: nobody */
 };
 
 /* Takes the request over. On error nothing has begun and the caller still owns it. */

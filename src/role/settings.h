@@ -41,8 +41,9 @@ struct homeserver_settings {
 	bool            host_is_name; /* endpoint.address is not set: resolve host on connecting */
 	uint16_t        port;
 	unsigned        connections_max; /* kept-alive pool and ceiling towards this homeserver */
-	bool            sleeps;          /* deliveries are kept while it is off, requests held */
-	bool            can_wake;        /* wake_mac is set */
+	bool            repeats;  /* answers of its own are given again while they are fresh */
+	bool            sleeps;   /* deliveries are kept while it is off, requests held */
+	bool            can_wake; /* wake_mac is set */
 	struct wol_mac  wake_mac;
 	struct address  wake_address; /* family 0: everybody on its network; port 0: 9 and 7 */
 	unsigned        wake_on; /* kinds of request it is woken for: 1 << enum awake_kind, or-ed */
@@ -105,7 +106,8 @@ struct limit_settings {
 	msec     response_head_ms;   /* waiting for a response head, both directions */
 	msec     pool_idle_ms;       /* kept-alive to other servers */
 	msec     homeserver_idle_ms; /* kept-alive to the homeserver: below its own 60 s */
-	size_t   cache_bytes; /* store/cache: the map of its file, or memory without state_dir */
+	size_t   cache_bytes;   /* store/cache: the map of its file, or memory without state_dir */
+	size_t   answers_bytes; /* of kept answers of homeservers, in memory; 0: none */
 	unsigned origin_rate, address_rate; /* requests a second, see gate.h; 0: as many as come */
 	unsigned memory_class;              /* 64, 128, 256, 512 */
 };

@@ -127,6 +127,11 @@ static void on_verified(void *arg, enum err e, struct str origin, struct buf *bo
 		vigil_finish(v, VIGIL_DENY, e);
 		return;
 	}
+	if (v->o.knows != NULL && !sleeper_relays(v->o.sleeper) &&
+	    v->o.knows(v->arg, origin, buf_str(body))) {
+		vigil_finish(v, VIGIL_ANSWER, ERR_OK);
+		return;
+	}
 	(void)str_copy(origin, v->whose, sizeof(v->whose));
 	if (buf_len(body) > 0)
 		http_request_restore(v->request, body);

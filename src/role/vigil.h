@@ -17,6 +17,7 @@
 
 enum vigil_result {
 	VIGIL_RELAY,  /* it is awake: pass the request on */
+	VIGIL_ANSWER, /* the owner knows the answer */
 	VIGIL_REFUSE, /* by the row's refusal */
 	VIGIL_DENY,   /* by err, see verifier.h */
 	VIGIL_GONE,   /* the peer left, or the body is broken */
@@ -39,6 +40,11 @@ struct vigil_options {
 	struct str                server_name; /* ours */
 	const struct asleep_row  *row;
 	const struct ledger_mark *client; /* token of a known client (gate.h); NULL: none. Copied */
+	/*
+	 * Once it is verified, and the homeserver is away: does the owner know an answer? With arg of
+	 * vigil_start(). NULL: no.
+	 */
+	bool (*knows)(void *arg, struct str origin, struct str body);
 };
 
 typedef void vigil_done_fn(void *arg, enum vigil_result r, enum err e);

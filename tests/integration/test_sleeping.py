@@ -93,7 +93,7 @@ class Night:
         self.is_on = True
         self.sections = [world.main(**{"state_dir": state, **dict(main)}), world.domain(),
                          ("homeserver", "nas", {"url": world.url_of(home), "sleeps": "1", "probe_interval": "1s",
-                                                **dict(homeserver)}),
+                                                "repeat_answers": "0", **dict(homeserver)}),
                          *world.listens(), ("limits", "limits", dict(limits))]
         self.own_door, self.door, self.logged = own_door, None, 0
 

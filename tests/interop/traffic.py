@@ -20,8 +20,9 @@ class Figures:
         return self.counters["outbound_requests"]
 
     def busy(self):
-        """The gauges that are not zero."""
-        return {name: gauge["used"] for name, gauge in self.gauges.items() if gauge["used"]}
+        """The gauges that are not zero, but for those of what stays in memory."""
+        return {name: gauge["used"] for name, gauge in self.gauges.items()
+                if gauge["used"] and not name.startswith("answers_")}
 
     def failures(self):
         """{counter: {cause: number}} of what went wrong."""

@@ -118,7 +118,8 @@ class World:
     def sections(self, homeserver, *extra, limits=None, host=1, domain=None, main=None):
         """The usual configuration: example.org, one homeserver, both ports."""
         return [self.main(**(main or {})), domain or self.domain(),
-                ("homeserver", "nas", {"url": homeserver if isinstance(homeserver, str) else self.url_of(homeserver)}),
+                ("homeserver", "nas", {"url": homeserver if isinstance(homeserver, str) else self.url_of(homeserver),
+                                       "repeat_answers": "0"}),  # so that what is asked reaches it
                 *self.listens(host), *extra, ("limits", "limits", limits or {})]
 
     def door(self, sections, start=True, program=None, files_max=None):
