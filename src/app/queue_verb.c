@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/ask.h"
+#include "app/queue_carry_verb.h"
 #include "app/verbs.h"
 #include "app/words.h"
 #include "base/cursor.h"
@@ -501,28 +502,35 @@ static const struct part {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } parts[] = {
-	{ "list", list_verb },   { "parked", parked_verb }, { "show", show_verb },
-	{ "retry", retry_verb }, { "drop", drop_verb },     { "verify", verify_verb },
+	{ "list", list_verb },           { "parked", parked_verb },
+	{ "show", show_verb },           { "retry", retry_verb },
+	{ "drop", drop_verb },           { "verify", verify_verb },
+	{ "count", queue_count_verb },   { "export", queue_export_verb },
+	{ "import", queue_import_verb },
 };
 
 int queue_verb(int argc, char **argv)
 {
 	static const struct cli cli = {
 		.name = "queue",
-		.operands = "list|parked|show|retry|drop|verify ...",
+		.operands = "list|parked|show|count|retry|drop|verify|export|import ...",
 		.about = "  list                   what is kept for sleeping homeservers\n"
 			 "  parked                 what was set aside, and why\n"
 			 "  show NUMBER            one item\n"
 			 "  retry NUMBER           offer a parked item again\n"
 			 "  drop NUMBER            throw an item away\n"
+			 "  count                  how many items there are\n"
 			 "  verify --config FILE   is the store whole? (doorstep must not run)\n"
+			 "  export, import FILE    all of it in a file, past an upgrade (ditto)\n"
 			 "\nEach has its own --help.\n",
 		.examples = "  doorstep queue list\n"
 			    "  doorstep queue show 17\n",
 	};
 
 	if (argc < 2)
-		return cli_usage(&cli, "missing:", "list, parked, show, retry, drop or verify");
+		return cli_usage(
+			&cli, "missing:",
+			"list, parked, show, count, retry, drop, verify, export or import");
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (strcmp(argv[1], parts[i].name) == 0)
 			return parts[i].run(argc - 1, argv + 1);

@@ -528,6 +528,7 @@ static void note_retry(struct queue *q, struct queue_entry *en)
 	if (en->state == ENTRY_PARKED)
 		return;
 	en->tries++;
+	en->was_given = true;
 	if (en->first_try_unix_ms == 0)
 		en->first_try_unix_ms = loop_unix_ms(q->loop);
 	queue_set_due(q, en, true);

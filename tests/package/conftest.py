@@ -1,7 +1,9 @@
 """The package as OpenWrt builds and installs it, and a router that it is installed on."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -38,5 +40,14 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture
-def router(tmp_path, program):
-    return Router(tmp_path / "router", program)
+def directory(built):
+    """Not below /tmp, which may be in memory: a queue refuses to lie there."""
+    path = tempfile.mkdtemp(dir=os.path.join(built, ".."), prefix="run-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def router(directory, program):
+    return Router(os.path.join(directory, "router"), program)

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from router import FEED, PACKAGE, ROOT, make
+from router import APPLETS, FEED, PACKAGE, ROOT, make
 from support.door import executable
 
 FILES = os.path.join(PACKAGE, "files")
@@ -59,6 +59,16 @@ def test_nothing_of_a_package_manager_is_called():
     for path in SCRIPTS:
         code = "\n".join(line for line in text_of(path).splitlines() if not line.lstrip().startswith("#"))
         assert not re.search(r"\b(opkg|apk)\b", code), path
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=os.path.basename)
+def test_only_tools_of_a_default_openwrt(path):
+    applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    builtins = "echo printf test [ [[ kill pwd true false".split()
+    code = "\n".join(line for line in text_of(path).splitlines() if not line.lstrip().startswith("#"))
+    for name in set(applets) - set(APPLETS) - set(builtins) - {"logger", "logread"}:
+        call = rf"(?:^|[|;&({{!]|\b(?:then|do|else|if|while|until))\s*{re.escape(name)}(?=[\s;|&)]|$)"
+        assert not re.search(call, code, re.M), f"{name} is not on every router"
 
 
 def test_the_init_script_begins_as_all_do():
