@@ -29,7 +29,9 @@ if(DOORSTEP_HARDEN)
 	set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 	target_compile_options(doorstep_flags INTERFACE
 		-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+	set(CMAKE_REQUIRED_FLAGS -Werror) # clang only warns of what a processor does not have
 	check_c_compiler_flag(-fstack-clash-protection has_stack_clash_protection)
+	unset(CMAKE_REQUIRED_FLAGS)
 	if(has_stack_clash_protection)
 		target_compile_options(doorstep_flags INTERFACE -fstack-clash-protection)
 	endif()
