@@ -4,6 +4,8 @@ Everything made here is gone with the Network object. Needs root; `Network()` ra
 the system does not let us.
 """
 
+import contextlib
+import ctypes
 import itertools
 import os
 import queue
@@ -14,6 +16,7 @@ import threading
 from .process import Failure, clean_env
 
 NUMBERS = itertools.count()
+CLONE_NEWNET = 0x40000000
 
 # each line: when the system got the frame (SO_TIMESTAMPNS), and the frame
 LISTEN = """
@@ -80,6 +83,28 @@ class Namespace:
 
     def capture(self, interface):
         return Capture(self, interface)
+
+    @contextlib.contextmanager
+    def entered(self):
+        """
+        This thread, and the threads and processes that it starts, are inside meanwhile; the sockets they make
+        stay there.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def enter(descriptor):
+            if libc.setns(descriptor, CLONE_NEWNET) != 0:
+                raise NoNamespaces(f"setns: {os.strerror(ctypes.get_errno())}")
+
+        outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            enter(inside)
+            yield self
+        finally:
+            enter(outside)
+            os.close(inside)
+            os.close(outside)
 
     def close(self):
         for child in self.children:
