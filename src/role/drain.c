@@ -16,6 +16,7 @@ enum {
 	PAUSE_KEPT_MS = 8000,                /* shorter ones end when the homeserver is back */
 	LANES_LOOKED_AT = 256,
 	REST_BUCKETS = 64,
+	TURNS = 256,
 	HEAD_MAX = 52 * 1024,
 };
 
@@ -60,6 +61,7 @@ struct drain {
 	struct soon            look;
 	msec                   paced_until;            /* no delivery starts before */
 	struct queue_lane_info lanes[LANES_LOOKED_AT]; /* of drain_go() */
+	uint32_t turn, turns[TURNS]; /* the latest of each origin, by hash; 0: none yet */
 };
 
 static void drain_go(void *arg);
@@ -485,11 +487,22 @@ static void drain_set_again(struct drain *d, msec now)
 		deadline_in(&d->again, next > d->o.pace_ms ? next : d->o.pace_ms);
 }
 
-/* The first free lane, the oldest item first; NULL: none. *left: some of ours are busy. */
+/* Two that share a place share their turns, no more. */
+static uint32_t *turn_of(struct drain *d, const struct queue_lane_info *lane)
+{
+	return &d->turns[str_hash(lane->origin) % TURNS];
+}
+
+/*
+ * A free lane, NULL: none. *left: some of ours are busy. They take turns: one that was not served for
+ * longest, and of those the one with the oldest item, so that whoever sent a thousand keeps nobody waiting
+ * who sent one.
+ */
 static const struct queue_lane_info *free_lane(struct drain *d, msec now, bool *left)
 {
-	uint64_t after = 0;
-	size_t   n;
+	const struct queue_lane_info *best = NULL;
+	uint64_t                      after = 0;
+	size_t                        n;
 
 	*left = false;
 	do {
@@ -497,13 +510,16 @@ static const struct queue_lane_info *free_lane(struct drain *d, msec now, bool *
 		for (size_t i = 0; i < n; i++) {
 			enum lane_kind kind = lane_kind_of(d, &d->lanes[i], now);
 
-			if (kind == LANE_FREE)
-				return &d->lanes[i];
 			*left = *left || kind == LANE_BUSY;
+			if (kind == LANE_FREE &&
+			    (best == NULL || *turn_of(d, &d->lanes[i]) < *turn_of(d, best)))
+				best = &d->lanes[i];
 		}
 		after = n > 0 ? d->lanes[n - 1].sequence : 0;
-	} while (n == LANES_LOOKED_AT);
-	return NULL;
+	} while (best == NULL && n == LANES_LOOKED_AT); /* the next ones overwrite these */
+	if (best != NULL)
+		*turn_of(d, best) = ++d->turn;
+	return best;
 }
 
 static void drain_go(void *arg)

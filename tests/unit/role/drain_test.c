@@ -73,7 +73,7 @@ enum { LANES = 300, VISITORS_MAX = 16 };
 static struct listener *listener;
 static struct endpoint  home;
 static struct stream   *visitors[VISITORS_MAX];
-static unsigned         visitor_count, refused, taken, emptied;
+static unsigned         visitor_count, refused, taken, emptied, late_after;
 static struct upstream *upstream;
 static struct queue    *queue;
 static struct drain    *drain;
@@ -90,7 +90,9 @@ static void on_visitor(void *arg)
 
 	if (got.len < 4 || got.ptr[got.len - 1] != '}') /* with the body */
 		return;
-	good = str_starts(got, STRL("PUT /_matrix/federation/v1/send/good "));
+	good = str_starts(got, STRL("PUT /_matrix/federation/v1/send/good"));
+	if (str_starts(got, STRL("PUT /_matrix/federation/v1/send/good-late ")))
+		late_after = taken;
 	refused += !good;
 	taken += good;
 	stream_consume(s, got.len);
@@ -244,12 +246,31 @@ static void resting_lanes_are_not_waited_for(void **state)
 	assert_true(queue_lane_waiting(queue, STRL("example.org"), STRL("server1.test")));
 }
 
+/* One origin has sent many before another one sent one: that one does not wait for them all. */
+static void lanes_take_turns(void **state)
+{
+	char name[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "good-%u", i);
+		keep(1, name);
+	}
+	keep(2, "good-late");
+	drain_open(drain);
+	while (emptied == 0)
+		harness_run_for(5);
+	assert_int_equal(taken, 41);
+	assert_in_range(late_after, 0, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdict),
 		cmocka_unit_test_setup_teardown(failing_lanes_hide_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(resting_lanes_are_not_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(lanes_take_turns, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
