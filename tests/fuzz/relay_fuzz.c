@@ -29,6 +29,7 @@ enum {
 #define HOST      "Host: home.example\r\n"
 #define FED       "/_matrix/federation/v1/"
 #define LENGTH(n) "Content-Length: " #n "\r\n\r\n"
+#define SIGNED(n) "Authorization: X-Matrix origin=" n ",key=ed25519:1,sig=AAAA\r\n"
 #define CHUNKED   "Transfer-Encoding: chunked\r\n\r\n"
 
 static const char *const asks[] = {
@@ -55,6 +56,11 @@ static const char *const asks[] = {
 	"OPTIONS /_matrix/client/versions HTTP/1.1\r\n" HOST "\r\n",
 	"DELETE " FED "x HTTP/1.1\r\n" HOST "\r\n",
 	"GET / HTTP/1.1\nHost: bad\r\n\r\n",
+	"GET " FED "event/x HTTP/1.1\r\n" HOST    SIGNED("a.example") "\r\n",
+	"GET " FED "event/x HTTP/1.1\r\n" HOST    SIGNED("x.bad.example") "\r\n",
+	"PUT " FED "invite/r/e HTTP/1.1\r\n" HOST SIGNED("a.example") LENGTH(2) "{}",
+	"GET /_matrix/client/v3/sync HTTP/1.1\r\n" HOST "Authorization: Bearer t\r\n\r\n",
+	"GET /_matrix/client/v3/logout?access_token=%74 HTTP/1.1\r\n" HOST "\r\n",
 };
 
 static const char *const says[] = {
@@ -98,6 +104,7 @@ struct play {
 	struct upstream  *upstream;
 	struct reception *reception; /* of a homeserver that may sleep; NULL: it does not */
 	struct keyring   *keyring;
+	struct gate      *gate;
 	struct verifier  *verifier;
 	struct settings   settings, later; /* the later ones come with a reload */
 	struct far_end    peers[PEERS_MAX], homes[MESSAGES_MAX];
@@ -135,6 +142,8 @@ static const struct domain_settings domain = {
 	.host_count = 1,
 };
 
+static const char *const denied[] = { "*.bad.example" };
+
 static void settings_stay(struct settings *s)
 {
 	check(s == NULL); /* we keep them ourselves */
@@ -167,7 +176,11 @@ static struct settings settings_make(unsigned connections)
 		            .write_idle_ms = 20000,
 		            .connect_ms = 5000,
 		            .response_head_ms = 600000,
-		            .homeserver_idle_ms = 50000 },
+		            .homeserver_idle_ms = 50000,
+		            .origin_rate = 1,
+		            .address_rate = 1 },
+		.deny_servers = { denied, 1 },
+		.invites_from = INVITES_FROM_KNOWN,
 	};
 }
 
@@ -206,6 +219,7 @@ static void play_sleepy(struct play *p)
 static void play_begin(struct play *p, bool sleepy)
 {
 	struct inbound_options o = { .upstream = upstream_of, .reception = reception_of, .arg = p };
+	struct gate_options    gate = { .memory_class = 1 };
 
 	log_set_level(LOG_ERROR);
 	p->loop = memory_loop_new();
@@ -214,11 +228,14 @@ static void play_begin(struct play *p, bool sleepy)
 	p->tls = 1;
 	o.loop = p->loop;
 	o.settings = &p->settings;
+	gate.loop = p->loop;
 	o.tls = (struct tls_server *)(void *)&p->tls;
 	check(upstream_new(p->loop, &homeserver, &p->settings.limits, NULL, NULL, &p->upstream) ==
 	      ERR_OK);
 	if (sleepy)
 		play_sleepy(p);
+	check(gate_new(&gate, &p->gate) == ERR_OK);
+	o.gate = p->gate;
 	check(inbound_new(&o, &p->inbound) == ERR_OK);
 }
 
@@ -810,6 +827,7 @@ static void play_tell(const struct play *p)
 static void play_fini(struct play *p)
 {
 	inbound_free(p->inbound);
+	gate_free(p->gate);
 	reception_retire(p->reception);
 	verifier_free(p->verifier);
 	keyring_free(p->keyring);
