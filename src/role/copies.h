@@ -3,7 +3,8 @@
  *
  * A body is copied while it is relayed, in case the homeserver goes, and held while it is being kept.
  * Each alone is bounded, but a stranger may begin many: what is beyond the sum is not copied, which
- * costs the sender a 503 and a repetition.
+ * costs the sender a 503 and a repetition. One sum may be a share of a larger one, so that those who can
+ * claim to be anybody, and then send a byte now and then, leave room for others (reception.h).
  */
 #ifndef ROLE_COPIES_H
 #define ROLE_COPIES_H
@@ -12,23 +13,24 @@
 #include <stddef.h>
 
 struct copies {
-	size_t used, max; /* bytes */
+	size_t         used, max; /* bytes */
+	struct copies *whole;     /* that this is a share of; NULL: of none */
 };
 
 /* False: too much. c NULL: without a bound. */
 static inline bool copies_take(struct copies *c, size_t n)
 {
-	if (c == NULL)
-		return true;
-	if (c->used > c->max || n > c->max - c->used)
-		return false;
-	c->used += n;
+	for (struct copies *at = c; at != NULL; at = at->whole)
+		if (at->used > at->max || n > at->max - at->used)
+			return false;
+	for (; c != NULL; c = c->whole)
+		c->used += n;
 	return true;
 }
 
 static inline void copies_give(struct copies *c, size_t n)
 {
-	if (c != NULL)
+	for (; c != NULL; c = c->whole)
 		c->used -= n;
 }
 

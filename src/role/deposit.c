@@ -22,6 +22,7 @@ struct deposit {
 	enum deposit_result    result; /* found out inside a call; told by soon */
 	enum err               err;
 	struct soon            soon;
+	struct deadline        late; /* for the body */
 	deposit_done_fn       *done;
 	void                  *arg;
 };
@@ -31,6 +32,7 @@ static void deposit_free(struct deposit *d)
 	verifier_check_cancel(&d->check);
 	queue_put_cancel(&d->put);
 	soon_clear(&d->soon);
+	deadline_clear(&d->late);
 	buf_fini(&d->body);
 	copies_give(d->o.copies, d->counted);
 	free(d);
@@ -169,6 +171,14 @@ static void deposit_stop(struct deposit *d, enum deposit_result r, enum err e)
 	soon_call(&d->soon);
 }
 
+static void on_late(void *arg)
+{
+	struct deposit *d = arg;
+
+	if (!d->checking && !d->soon.queued)
+		deposit_stop(d, DEPOSIT_REFUSED, ERR_SLOW_PEER);
+}
+
 /* More than 50 or 100 parts is the sender's fault, not a ceiling of ours. */
 static enum err deposit_look(struct deposit *d, struct str span, bool last)
 {
@@ -236,6 +246,8 @@ static void on_ready(void *arg, enum err e, struct str origin)
 		return;
 	}
 	d->has_key = true;
+	if (d->o.patience_ms > 0)
+		deadline_in(&d->late, d->o.patience_ms);
 	on_request_wake(d);
 }
 
@@ -259,6 +271,7 @@ enum err deposit_start(struct deposit **slot, struct loop *l, struct http_reques
 	buf_init(&d->body, o->body_max);
 	transaction_init(&d->seen, o->body_max);
 	soon_init(&d->soon, l, on_soon, d);
+	deadline_init(&d->late, l, on_late, d);
 	e = is_announced_too_large(d, h) ? ERR_LIMIT : ERR_OK;
 	if (e == ERR_OK)
 		e = verifier_check_start(&d->check, o->verifier, &request, on_ready, d);

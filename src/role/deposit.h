@@ -22,6 +22,8 @@ enum deposit_result {
 	DEPOSIT_GONE,    /* the peer left, or the body is broken: http_request_broken() */
 };
 
+enum { DEPOSIT_STRANGER_MS = 2 * 60 * 1000 }; /* patience with who may not be what he claims */
+
 struct deposit_options {
 	struct queue      *queue;
 	struct verifier   *verifier;
@@ -30,6 +32,7 @@ struct deposit_options {
 	const struct str  *copy;        /* of the body so far, NULL: nothing was read */
 	size_t             body_max;    /* of what may be kept */
 	struct copies     *copies;      /* where its bytes are counted */
+	msec               patience_ms; /* for the body, in all; 0: as long as something comes */
 	const struct gate *gate;        /* tells who is known; NULL: the keyring does */
 };
 

@@ -204,7 +204,7 @@ static void look_for_token(struct gate_visit *v, const struct look *l,
 
 /* ---- how fast ---- */
 
-static msec turn_of(const struct gate_visit *v, const struct look *l, const struct address *peer)
+static msec turn_of(const struct gate_visit *v, const struct look *l)
 {
 	struct gate                 *g = v->gate;
 	const struct limit_settings *limits = &l->settings->limits;
@@ -212,12 +212,12 @@ static msec turn_of(const struct gate_visit *v, const struct look *l, const stru
 	uint64_t                     key;
 	unsigned                     rate;
 
-	if (v->claim != 0 && pace_is_until(&g->verified, v->claim, now)) {
+	if (v->is_verified) {
 		key = key_of(g, KEY_ORIGIN, l->origin, STRL(""));
 		rate = limits->origin_rate;
 	} else {
-		key = key_of(g, KEY_ADDRESS, network_of(peer), STRL(""));
-		rate = is_public(peer) ? limits->address_rate : 0;
+		key = v->network;
+		rate = key != 0 ? limits->address_rate : 0;
 	}
 	if (rate == 0 || v->is_client)
 		return 0;
@@ -288,7 +288,23 @@ enum gate_word gate_enter(struct gate_visit *v, const struct settings *s,
 	v->proves_claim = l.match.row->auth == ASLEEP_AUTH_XMATRIX;
 	if (l.origin.len > 0)
 		v->claim = key_of(v->gate, KEY_CLAIM, l.origin, network_of(peer));
-	return refused(line_up(v, &l, turn_of(v, &l, peer)));
+	if (is_public(peer))
+		v->network = key_of(v->gate, KEY_ADDRESS, network_of(peer), STRL(""));
+	v->is_verified = v->claim != 0 &&
+		pace_is_until(&v->gate->verified, v->claim, loop_now(v->gate->loop));
+	return refused(line_up(v, &l, turn_of(v, &l)));
+}
+
+bool gate_is_verified(const struct gate_visit *v)
+{
+	return v->gate == NULL || v->is_verified;
+}
+
+const struct address *gate_public_peer(const struct http_request *r)
+{
+	const struct address *peer = http_request_peer(r);
+
+	return is_public(peer) ? peer : NULL;
 }
 
 bool gate_is_client(const struct gate_visit *v)

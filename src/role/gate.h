@@ -40,6 +40,11 @@
  *    goes through a CONNECT tunnel is not seen. They are who may invite with `invites_from 'known'`, and who
  *    may use the part of the queue that is kept free of strangers.
  *
+ * 6. What is not known to be true yet holds little, and not for long: a share of the memory for bodies
+ *    (reception_copies), two minutes for the body of a transaction (deposit.h), half a minute for another and few
+ *    places (vigil.h), and no lane (passage_asleep.c): a forger who claims to be X, and sends a byte now and
+ *    then, keeps neither X nor anybody else from being served.
+ *
  * All tables are of fixed size, by memory class.
  */
 #ifndef ROLE_GATE_H
@@ -95,6 +100,8 @@ struct gate_visit {
 	bool               waits;
 	bool               proves_claim; /* a 2xx means that the claimed origin sent it */
 	uint64_t           claim;        /* origin and address; 0: none */
+	uint64_t           network;      /* of a public peer; 0: of another */
+	bool               is_verified;
 	bool               has_token, is_client;
 	struct ledger_mark token;
 	int                token_use; /* enum client_token_use */
@@ -108,6 +115,12 @@ void gate_leave(struct gate_visit *v); /* at any time */
 /* After the head, before the body. */
 enum gate_word gate_enter(struct gate_visit *v, const struct settings *s,
                           const struct domain_settings *d, struct http_request *r);
+
+/* Does it come from where its origin was verified lately (3. above)? Without a gate: all do. */
+bool gate_is_verified(const struct gate_visit *v);
+
+/* The peer's address if its number is to be limited: NULL for loopback and private ones. */
+const struct address *gate_public_peer(const struct http_request *r);
 
 /* May it wake the homeserver as a client? */
 bool gate_is_client(const struct gate_visit *v);

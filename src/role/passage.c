@@ -225,7 +225,8 @@ static void passage_relay(void *arg)
 			.keep_connection = true,
 			.copy_max = passage_copy_max(p),
 			.fails = is_kept(p) ? is_gateway_trouble : NULL,
-			.copies = p->reception == NULL ? NULL : &p->reception->copies,
+			.copies = p->reception == NULL ? NULL
+						       : reception_copies(p->reception, &p->visit),
 			.tap = passage_answers_tap(p, &tap) ? &tap : NULL,
 		};
 		e = relay_start(p->request, &o, &owner, &p->relay);

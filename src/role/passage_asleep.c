@@ -58,7 +58,8 @@ static bool passage_deposit(struct passage *p, const struct str *copy)
 		.server_name = str_of(p->domain->server_name),
 		.copy = copy,
 		.body_max = p->reception->early_max,
-		.copies = &p->reception->copies,
+		.copies = reception_copies(p->reception, &p->visit),
+		.patience_ms = gate_is_verified(&p->visit) ? 0 : DEPOSIT_STRANGER_MS,
 		.gate = p->ground->gate,
 	};
 
@@ -114,6 +115,7 @@ static bool passage_hold(struct passage *p)
 		.verifier = p->reception->verifier,
 		.server_name = str_of(p->domain->server_name),
 		.row = p->match.row,
+		.stranger = gate_is_verified(&p->visit) ? NULL : gate_public_peer(p->request),
 		.client = gate_is_client(&p->visit) ? &p->visit.token : NULL,
 		.knows = is_known,
 	};
@@ -191,6 +193,21 @@ static void passage_without(struct passage *p)
 }
 
 /*
+ * Only who was verified lately takes the lane: in the name of X anybody could, and hold up what is kept
+ * of X with a body that never ends. A server sends one transaction at a time, so where none of its
+ * waits, one that goes without a lane overtakes nobody.
+ */
+static bool may_go_live(struct passage *p, struct str name, struct str origin)
+{
+	struct reception *r = p->reception;
+
+	if (r->queue == NULL)
+		return true;
+	return !queue_lane_waiting(r->queue, name, origin) &&
+		(!gate_is_verified(&p->visit) || lane_take(&r->lanes, &p->lane, name, origin));
+}
+
+/*
  * A transaction takes its lane and goes live, if the homeserver is there and nothing of its origin is on
  * the way or waits; otherwise it is kept and goes behind the others.
  */
@@ -207,10 +224,7 @@ static void passage_send(struct passage *p)
 		passage_deny(p, e);
 	else if (e != ERR_OK) /* the homeserver says what is wrong with it */
 		passage_go(p);
-	else if (there &&
-	         (r->queue == NULL ||
-	          (!queue_lane_waiting(r->queue, name, lines.origin) &&
-	           lane_take(&r->lanes, &p->lane, name, lines.origin))))
+	else if (there && may_go_live(p, name, lines.origin))
 		passage_go(p);
 	else if (!passage_deposit(p, NULL))
 		passage_refuse(p, p->match.row->refusal);

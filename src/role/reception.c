@@ -28,6 +28,33 @@ static const struct ceilings *ceilings_of(unsigned memory_class)
 	return c;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* A single body of the largest kind fits everywhere. */
+static void reception_share(struct reception *r, unsigned memory_class)
+{
+	size_t all = ceilings_of(memory_class)->copies, one = ceilings_of(memory_class)->early;
+
+	r->early_max = one;
+	r->copies.max = all;
+	r->strangers.max = larger(all / 4 * 3, one);
+	r->strangers.whole = &r->copies;
+	for (size_t i = 0; i < RECEPTION_NETWORKS; i++) {
+		r->networks[i].max = larger(all / 4, one);
+		r->networks[i].whole = &r->strangers;
+	}
+}
+
+struct copies *reception_copies(struct reception *r, const struct gate_visit *v)
+{
+	if (gate_is_verified(v))
+		return &r->copies;
+	return v->network == 0 ? &r->strangers : &r->networks[v->network % RECEPTION_NETWORKS];
+}
+
 static bool serves(void *arg, struct str server_name)
 {
 	struct reception             *r = arg;
@@ -152,8 +179,7 @@ void reception_set(struct reception *r, const struct settings *s,
 	r->settings = s;
 	r->is_hidden = false;
 	r->is_seen = r->is_seen && has_outbound(s, hs);
-	r->early_max = ceilings_of(s->limits.memory_class)->early;
-	r->copies.max = ceilings_of(s->limits.memory_class)->copies;
+	reception_share(r, s->limits.memory_class);
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
 	reception_lane_left(r); /* a domain that came back may have left something */
@@ -217,8 +243,7 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 	r->queue = o->queue;
 	r->verifier = o->verifier;
 	r->keyring = o->keyring;
-	r->early_max = ceilings_of(o->settings->limits.memory_class)->early;
-	r->copies.max = ceilings_of(o->settings->limits.memory_class)->copies;
+	reception_share(r, o->settings->limits.memory_class);
 	list_init(&r->guests);
 	lanes_init(&r->lanes);
 	vigils_init(&r->vigils, o->settings->limits.inbound_connections / 4);

@@ -11,10 +11,13 @@
 
 #include "role/copies.h"
 #include "role/drain.h"
+#include "role/gate.h"
 #include "role/settings.h"
 #include "role/sleeper.h"
 #include "role/verifier.h"
 #include "role/vigil.h"
+
+enum { RECEPTION_NETWORKS = 8 };
 
 /* A request that the homeserver is working on; embedded in whoever relays it. */
 struct reception_guest {
@@ -36,6 +39,8 @@ struct reception {
 	struct vigils          vigils;
 	struct link            guests;    /* struct reception_guest */
 	struct copies          copies;    /* of bodies, all requests together */
+	struct copies          strangers; /* of these, of requests that are not known to be true */
+	struct copies          networks[RECEPTION_NETWORKS]; /* of these, by where they come from */
 	size_t                 early_max; /* bytes of a body that may be acknowledged early */
 	bool is_seen; /* it sends what it sends to other servers through us, where it is looked at */
 	bool is_hidden; /* but not all: through tunnels, too */
@@ -58,6 +63,13 @@ void              reception_retire(
 		     struct reception *r); /* no longer in the settings; then as reception_drop() */
 void reception_set(struct reception *r, const struct settings *s,
                    const struct homeserver_settings *hs, struct upstream *u); /* a reload */
+
+/*
+ * Where the body of a request is counted. One that comes from where its origin was verified lately may use
+ * all there is; others three quarters together, and one network (or those that share its place, by
+ * a hash) a quarter.
+ */
+struct copies *reception_copies(struct reception *r, const struct gate_visit *v);
 
 /* A relayed request told whether the homeserver is there. */
 void reception_heard(struct reception *r, bool reached);

@@ -25,6 +25,7 @@ struct vigil {
 	enum vigil_result      result;
 	enum err               err;
 	struct soon            soon;
+	struct deadline        late; /* of a stranger's body */
 	vigil_done_fn         *done;
 	void                  *arg;
 	char whose[SERVER_NAME_TEXT_MAX + 1]; /* origin, or token; "": anybody's */
@@ -42,6 +43,7 @@ static void vigil_free(struct vigil *v)
 	verifier_check_cancel(&v->check);
 	sleeper_wait_cancel(&v->wait);
 	soon_clear(&v->soon);
+	deadline_clear(&v->late);
 	buf_fini(&v->body);
 	list_remove(&v->link);
 	v->o.all->count--;
@@ -53,6 +55,8 @@ static void vigil_finish(struct vigil *v, enum vigil_result r, enum err e)
 	vigil_done_fn *done = v->done;
 	void          *arg = v->arg;
 
+	if (r == VIGIL_REFUSE)
+		count_cause(CAUSE_held_refused, e);
 	*v->slot = NULL;
 	vigil_free(v);
 	done(arg, r, e);
@@ -87,6 +91,19 @@ static size_t waiting_of(const struct vigils *all, const char *whose)
 	return n;
 }
 
+static size_t unverified_from(const struct vigils *all, const struct address *network)
+{
+	size_t n = 0;
+
+	for (struct link *l = all->waiting.next; l != &all->waiting; l = l->next) {
+		const struct vigil *v = LIST_ENTRY(l, struct vigil, link);
+
+		n += v->state < VIGIL_WAITING && v->o.stranger != NULL &&
+			address_same_network(v->o.stranger, network);
+	}
+	return n;
+}
+
 static void on_awake(void *arg, enum err e)
 {
 	vigil_finish(arg, e == ERR_OK ? VIGIL_RELAY : VIGIL_REFUSE, e);
@@ -106,9 +123,7 @@ static void vigil_wait(struct vigil *v, bool may_wake)
 		vigil_tell(v, VIGIL_RELAY, ERR_OK);
 		return;
 	}
-	if (has_company(v))
-		count(COUNT_held_crowded);
-	else if (v->o.row->hold_s > 0)
+	if (v->o.row->hold_s > 0 && !has_company(v))
 		e = sleeper_wait_start(&v->wait, v->o.sleeper, kind,
 		                       (msec)v->o.row->hold_s * SECOND_MS, on_awake, v);
 	if (e == ERR_OK)
@@ -176,7 +191,17 @@ static void on_ready(void *arg, enum err e, struct str origin)
 		return;
 	}
 	v->state = VIGIL_BODY;
+	if (v->o.stranger != NULL)
+		deadline_in(&v->late, VIGIL_STRANGER_MS);
 	vigil_read(v);
+}
+
+static void on_late(void *arg)
+{
+	struct vigil *v = arg;
+
+	if (v->state == VIGIL_BODY)
+		vigil_finish(v, VIGIL_REFUSE, ERR_SLOW_PEER);
 }
 
 static bool is_signed(const struct head *h)
@@ -203,7 +228,6 @@ static void name_client(struct vigil *v)
 static void vigil_client(struct vigil *v)
 {
 	if (v->o.client == NULL) {
-		count(COUNT_tokens_refused);
 		vigil_tell(v, VIGIL_REFUSE, ERR_DENIED);
 		return;
 	}
@@ -236,8 +260,9 @@ enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r
 	struct vigil *v;
 	enum err      e;
 
-	if (o->all->count >= o->all->max) {
-		count(COUNT_held_crowded);
+	if (o->all->count >= o->all->max ||
+	    (o->stranger != NULL && unverified_from(o->all, o->stranger) >= VIGIL_PER_STRANGER)) {
+		count_cause(CAUSE_held_refused, ERR_BUSY);
 		return ERR_BUSY;
 	}
 	v = calloc(1, sizeof(*v));
@@ -250,6 +275,7 @@ enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r
 	v->arg = arg;
 	buf_init(&v->body, VIGIL_BODY_MAX);
 	soon_init(&v->soon, l, on_soon, v);
+	deadline_init(&v->late, l, on_late, v);
 	list_push_back(&o->all->waiting, &v->link);
 	o->all->count++;
 	*slot = v;

@@ -4,7 +4,7 @@
  * Nothing unsigned wakes anybody, but for clients whose access token was good before. What is signed is verified first, body included (up to 64 KiB, which is
  * given back to the request afterwards); then the wish is told to the sleeper, and the request waits as
  * long as its row of fed/asleep.h allows. Few may wait: a quarter of the places in all, four for each origin
- * and each access token.
+ * and each access token, four that are not verified yet for each network.
  */
 #ifndef ROLE_VIGIL_H
 #define ROLE_VIGIL_H
@@ -23,7 +23,12 @@ enum vigil_result {
 	VIGIL_GONE,   /* the peer left, or the body is broken */
 };
 
-enum { VIGIL_BODY_MAX = 64 * 1024, VIGIL_PER_ORIGIN = 4 };
+enum {
+	VIGIL_BODY_MAX = 64 * 1024,
+	VIGIL_PER_ORIGIN = 4,
+	VIGIL_PER_STRANGER = 4,        /* of one network, until they are verified */
+	VIGIL_STRANGER_MS = 30 * 1000, /* for his body, in all */
+};
 
 /* Those who wait for one homeserver. */
 struct vigils {
@@ -34,11 +39,13 @@ struct vigils {
 void vigils_init(struct vigils *v, size_t max);
 
 struct vigil_options {
-	struct vigils            *all;
-	struct sleeper           *sleeper;
-	struct verifier          *verifier;
-	struct str                server_name; /* ours */
-	const struct asleep_row  *row;
+	struct vigils           *all;
+	struct sleeper          *sleeper;
+	struct verifier         *verifier;
+	struct str               server_name; /* ours */
+	const struct asleep_row *row;
+	const struct address
+		*stranger; /* a public peer who may not be whom he claims; NULL: another */
 	const struct ledger_mark *client; /* token of a known client (gate.h); NULL: none. Copied */
 	/*
 	 * Once it is verified, and the homeserver is away: does the owner know an answer? With arg of

@@ -195,7 +195,8 @@ def test_hostile_servers_take_what_is_theirs(night, world):
           if name.startswith("key_refused_")],
         *[f"signatures not confirmed, {cause}: {count}" for cause, count in sorted(causes["verify_failures"].items())],
         *[f"transactions not kept, {cause}: {count}" for cause, count in sorted(causes["queue_refused"].items())],
-        f"not held: {counters['held_crowded']}, slowed down: {counters['gate_slowed']}, "
+        *[f"not held, {cause}: {count}" for cause, count in sorted(causes["held_refused"].items())],
+        f"slowed down: {counters['gate_slowed']}, "
         f"too long a line: {counters['gate_crowded']}",
         *[f"answers to {who}: " + ", ".join(f"{status}: {count}" for status, count in sorted(
             counts.items(), key=str)) for who, counts in sorted(crowd.statuses.items())],

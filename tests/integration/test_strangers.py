@@ -202,6 +202,19 @@ def test_forger_slows_nobody_down(nights, origins, world):
     assert night.door.counted("gate_slowed") == 0
 
 
+def test_forger_holds_up_nobodys_lane(nights, origins, world):
+    """A transaction in egon's name whose body never ends, and egon's own pass each other."""
+    night, (egon, forger, *_) = nights(asleep=False), origins
+    assert egon.send()[1].status == 200
+    request = egon.request(egon.name_next(), egon.body("x" * 3000))
+    night.home.cuts_allowed = True
+    with world.peer(source=forger.source) as peer:
+        peer.send(request[:-100])
+        wait_until("it to be under way", lambda: len(night.puts()) == 2)
+        assert egon.send()[1].status == 200
+        assert len(night.puts()) == 3 and night.door.counted("queue_accepted") == 0
+
+
 def slow_line(night, egon):
     """A peer that waits for its turn."""
     set_policy(night, limits={"origin_rate": "1"})
@@ -265,7 +278,7 @@ def test_client_wakes_with_a_token_that_was_good(nights, world):
     with world.peer() as peer:
         peer.send(head("GET", SYNC))
         assert is_refused(peer)
-    assert night.door.counted("tokens_refused") == 3
+    assert night.door.causes("held_refused") == {"denied": 3}
     assert night.door.counted("wake_packets") == 0 and night.state() == "asleep"
     held = client(world, target=SYNC + "?timeout=0")
     night.door.wait_gauge("held_requests_open", 1)

@@ -62,8 +62,6 @@ class Place(Night):
         self.wait_state("asleep")
 
     def packets(self):
-        """Once everything that was asked is answered."""
-        self.door.settle()
         return self.machine.packets()
 
 
@@ -111,7 +109,7 @@ def test_forged_requests_never_wake(place):
     place.begin()
     place.wait_state("asleep")
     for what, request in forgeries(egon, other):
-        for _ in range(3):
+        for _ in range(3 if b"X-Matrix" in request else 1):  # some others wait a while for nothing
             response = ask(place, request)
             assert response.status >= 400, (what, response.status)
         assert place.packets() == [], what
@@ -162,18 +160,18 @@ def test_strangers_are_slowed_by_address(place):
     """One address sends too much, whatever it claims; another one and a server that was verified do not wait."""
     place.machine.switch_on()
     egon = Origin(place.world, "server0.test", 40)
-    place.sections.append(("limits", "limits", {"address_rate": "4", "origin_rate": "1000"}))
+    place.sections.append(("limits", "limits", {"address_rate": "2", "origin_rate": "1000"}))
     place.door.write_config(place.sections)
     place.begin()
     place.wait_state("awake")
     place.world.dns.add("server0.test", "A", egon.source)
     with place.world.peer(source=STRANGERS[0]) as peer:
         assert peer.ask(egon.get(PROFILE)).status == 200  # egon writes from here: verified
-        for number in range(50):  # of which 40 may come at once
+        for number in range(30):  # of which 20 may come at once
             claim = head("GET", PROFILE, 'Authorization: X-Matrix origin="n%d.test",key="ed25519:1",sig="AAAA"' % number)
             assert peer.ask(claim).status == 200, "the homeserver judges"
         slowed = place.door.counted("gate_slowed")
-        assert slowed >= 4
+        assert slowed >= 1
         for _ in range(50):
             assert peer.ask(egon.get(PROFILE)).status == 200
         with place.world.peer(source=STRANGERS[1]) as other:
@@ -202,5 +200,45 @@ def test_too_long_a_line_ends_in_429(place):
     assert len(by_status[200]) + len(by_status[429]) == 30 and len(by_status[200]) >= 20
     for answer in by_status[429]:
         assert json.loads(answer.body)["errcode"] == "M_LIMIT_EXCEEDED" and answer.get("retry-after")
+    place.world.close_peers()
+    place.door.settle()
+
+
+def test_forged_bodies_that_never_end_leave_room(place):
+    """In the name of a server whose key is known, a byte now and then: 6 MB of them, where 2 MiB are for all."""
+    egon, other = (Origin(place.world, f"server{number}.test", 40 + number) for number in range(2))
+    place.begin()
+    place.wait_state("asleep")
+    egon.keep("its key is known now")
+    edus = [{"edu_type": "m.direct_to_device", "content": {"x": "y" * 60000}}] * 16
+    peers = []
+    for _ in range(6):
+        peer = place.world.peer(source=STRANGERS[0])
+        assert peer.send_gently(egon.request(egon.name_next(), egon.body(edus=edus))[:-10]) in (True, False)
+        peers.append(peer)
+    wait_until("most to be refused", lambda: place.door.causes("queue_refused").get("limit", 0) >= 5)
+    for origin, count in ((egon, 16), (other, 7)):
+        with origin.peer() as peer:
+            assert peer.ask(origin.request(origin.name_next(), origin.body(edus=edus[:count]))).status == 200
+    assert place.door.gauge("inbound_requests_open") >= 1, "one of the forged is still coming"
+    place.world.close_peers()
+    place.door.settle()
+
+
+def test_forged_questions_that_never_end_leave_room(place):
+    egon, other = (Origin(place.world, f"server{number}.test", 40 + number) for number in range(2))
+    place.begin()
+    place.wait_state("asleep")
+    egon.keep("its key is known now")
+    claim = egon.request("/_matrix/federation/v1/user/keys/claim", b'{"one_time_keys": {}}', method="POST")
+    peers = [place.world.peer(source=STRANGERS[0]) for _ in range(8)]
+    for peer in peers:
+        peer.send(claim[:-5])
+    wait_until("half to be refused", lambda: place.door.causes("held_refused").get("busy", 0) == 4)
+    with other.peer() as peer:
+        peer.send(other.request(INVITE, b"{}"))
+        place.door.wait_gauge("held_requests_open", 1)
+        place.machine.switch_on()
+        assert peer.response("PUT").status == 200
     place.world.close_peers()
     place.door.settle()
