@@ -287,12 +287,12 @@ static void delivery_unreached(struct delivery *v)
 	d->o.heard(d->o.arg, false);
 }
 
-static void delivery_send_body(struct delivery *v)
+/* True: only room is missing. */
+static bool delivery_send_some(struct delivery *v)
 {
 	struct str rest = str_from(v->item->body, v->sent);
 	size_t     room;
 
-	v->begun = true;
 	while (rest.len > 0 && (room = http_call_room(v->call)) > 0) {
 		struct str piece = str_head(rest, room);
 
@@ -302,7 +302,19 @@ static void delivery_send_body(struct delivery *v)
 	}
 	if (rest.len == 0)
 		http_call_send_end(v->call);
-	http_call_flush(v->call);
+	return rest.len > 0;
+}
+
+/* What is put together counts as room taken; when it has been written there may be some again. */
+static void delivery_send_body(struct delivery *v)
+{
+	bool more;
+
+	v->begun = true;
+	do {
+		more = delivery_send_some(v);
+		http_call_flush(v->call);
+	} while (more && http_call_room(v->call) > 0);
 }
 
 /* Of a gateway in front of it: says nothing about the homeserver. */
