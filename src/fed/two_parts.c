@@ -116,9 +116,12 @@ static void end_line(struct two_parts *p)
 
 static void take_head(struct two_parts *p, char c)
 {
-	if (++p->head_len > HEAD_MAX)
+	bool ends = c == '\n' && p->was_cr;
+
+	p->was_cr = c == '\r';
+	if (++p->head_len > HEAD_MAX || (c == '\n' && !ends))
 		p->state = BROKEN;
-	else if (c == '\n')
+	else if (ends)
 		end_line(p);
 	else if (p->line_len < sizeof(p->line))
 		p->line[p->line_len++] = c;
@@ -129,6 +132,7 @@ static void begin_part(struct two_parts *p)
 	p->parts++;
 	p->state = p->parts > 2 ? BROKEN : HEAD;
 	p->line_len = p->head_len = 0;
+	p->was_cr = false;
 }
 
 static void take(struct two_parts *p, char c)

@@ -23,6 +23,7 @@ struct two_parts {
 	size_t   delimiter_len, matched;
 	unsigned state;    /* enum of two_parts.c */
 	unsigned parts;    /* begun */
+	bool     was_cr;   /* the last byte of a part's head */
 	bool     moved;    /* a part has a Location */
 	bool     is_json;  /* the first one says so */
 	char     line[64]; /* of a part's head, cut */

@@ -19,7 +19,8 @@
 enum {
 	PEERS_MAX = 6,
 	MESSAGES_MAX = 48,
-	SCRIPT_MAX = 400,      /* steps */
+	SCRIPT_MAX = 400, /* steps */
+	ANSWERS_BYTES = 64 * 1024,
 	SENT_MAX = 220 * 1024, /* by one end: some times what all buffers hold */
 	FOR_EVER_MS = 10 * 1000 * 1000,
 	PEER_QUEUE_MAX = STREAM_TX_MAX + 24 * 1024,
@@ -106,6 +107,7 @@ struct play {
 	struct keyring   *keyring;
 	struct gate      *gate;
 	struct verifier  *verifier;
+	struct answers   *answers;         /* of that homeserver, given again */
 	struct settings   settings, later; /* the later ones come with a reload */
 	struct far_end    peers[PEERS_MAX], homes[MESSAGES_MAX];
 	size_t            peer_count, home_count;
@@ -124,6 +126,7 @@ static const struct homeserver_settings homeserver = {
 	.host = "192.0.2.1",
 	.port = 8008,
 	.connections_max = 2,
+	.repeats = true,
 	.sleeps = true,
 	.can_wake = true,
 	.wake_address = { ADDRESS_V4, { 127, 0, 0, 1 }, 9 },
@@ -236,6 +239,9 @@ static void play_begin(struct play *p, bool sleepy)
 		play_sleepy(p);
 	check(gate_new(&gate, &p->gate) == ERR_OK);
 	o.gate = p->gate;
+	check(answers_new(p->loop, NULL, ANSWERS_BYTES, &p->answers) == ERR_OK);
+	o.answers = p->answers;
+	o.verifier = p->verifier;
 	check(inbound_new(&o, &p->inbound) == ERR_OK);
 }
 
@@ -428,6 +434,17 @@ static bool is_same_answer(const struct reading *asked, const struct reading *sa
 	return str_starts(body_of(said), body_of(seen));
 }
 
+/* A kept answer to GET serves HEAD, too. */
+static bool is_image_or_kept(const struct reading *up, const struct reading *asked)
+{
+	struct reading same = *asked;
+
+	if (is_image(up, asked))
+		return true;
+	same.head.method_text = STRL("GET");
+	return asked->head.method == HTTP_HEAD && is_image(up, &same);
+}
+
 /* Did some homeserver give this answer to this request? */
 static bool was_given(const struct play *p, const struct reading *asked, const struct reading *r)
 {
@@ -440,7 +457,7 @@ static bool was_given(const struct play *p, const struct reading *asked, const s
 		     k++) {
 			const struct reading *s = home->said->at[k];
 
-			found |= (home->unruly || is_image(home->got->at[k], asked)) &&
+			found |= (home->unruly || is_image_or_kept(home->got->at[k], asked)) &&
 				is_same_answer(asked, s, r);
 		}
 	}
@@ -828,6 +845,7 @@ static void play_fini(struct play *p)
 {
 	inbound_free(p->inbound);
 	gate_free(p->gate);
+	answers_free(p->answers);
 	reception_retire(p->reception);
 	verifier_free(p->verifier);
 	keyring_free(p->keyring);

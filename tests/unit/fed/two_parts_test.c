@@ -47,6 +47,8 @@ static const struct row {
 	{ TYPE, FIRST "--abcd\r\n\r\nx\r\n" END, false },
 	{ TYPE, FIRST "--abc\n\n\r\n" END, false },
 	{ TYPE, "--abc\r\n\r\n{}\r\n" SECOND END, false },
+	{ TYPE, FIRST "--abc\r\nContent-Type: a/b\n\r\nx\r\n" END, false },
+	{ TYPE, FIRST "--abc\r\nContent-Type: a/b\r\n\nx\r\n" END, false },
 	/* elsewhere */
 	{ TYPE, FIRST "--abc\r\nLocation: https://a/\r\n\r\n\r\n" END, false },
 	{ TYPE, FIRST "--abc\r\nContent-Type: a/b\r\nlocation:https://a/\r\n\r\nx\r\n" END, false },
