@@ -12,6 +12,7 @@ import crash_states
 import damage
 import kill_loop
 import mutants
+from disk import cuts
 
 KINDS = ("lmdb", "journal")
 MUTANT_SEEDS = 6  # a mutant that needs luck gets as many recorded runs
@@ -83,6 +84,18 @@ class Suite:
             self.bad += result.bad
             self.examples += result.examples
 
+    def disks(self, pool):
+        self.step("disks and flash chips that lose their power")
+        kernel = os.path.join(self.root, "build/kernel")
+        outcome = cuts.run(self.root, self.build, kernel, pool.map, say, wanted=24 if self.quick else 240)
+        self.bad += outcome.bad
+        self.examples += outcome.examples
+        for kind, states in outcome.states.items():
+            if not self.quick and states < (200 if "ext4" in kind else 60):
+                self.bad += 1
+                self.examples.append(f"{kind}: only {states} states")
+        return outcome
+
     def mutants(self, pool):
         self.step("mutants")
         look = functools.partial(caught, self.root, self.build, self.shim)
@@ -101,13 +114,17 @@ def main():
         states, lost = suite.crash_states(pool)
         suite.kills(pool)
         suite.damage(pool)
+        disks = suite.disks(pool)
         if not suite.quick:
             noticed, wanted = suite.mutants(pool)
     for example in suite.examples:
         say(f"   {example}")
     if suite.bad:
-        say(f"{suite.bad} kills or damages went wrong")
+        say(f"{suite.bad} kills, damages or disks went wrong")
     suite.step("done")
+    say(disks.sentence())
+    states += sum(disks.states.values())
+    lost += disks.lost
     say(f"crash states {states}, lost {lost}")
     say(f"mutants caught {noticed} of {wanted}")
     return 0 if states > 0 and lost == 0 and suite.bad == 0 and noticed == wanted else 1

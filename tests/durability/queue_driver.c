@@ -1,7 +1,7 @@
 /*
  * queue_driver.c - a load on the queue that tells what was promised, and a look at what is there.
  *
- *   queue_driver run STATE_DIR lmdb|journal SEED OPERATIONS MAP_KIB
+ *   queue_driver run STATE_DIR auto|lmdb|journal SEED OPERATIONS MAP_KIB
  *       puts and settles; OPERATIONS 0: until killed. A line, in one write(2), for each step:
  *         S origin id hash      a put begins
  *         A origin id hash      it was acknowledged
@@ -19,7 +19,13 @@
  *         report why items damaged cut: sentence     cut: bytes of an unfinished write
  *         used why              only with +: a transaction went in, and out
  *         done
+ *   With TELL=DEVICE the lines of a run go to a device instead, each in sectors of its own, filled up with
+ *   zeros, and past all caches before anything else is done: what the device shows of them at some
+ *   instant was told before it, and nothing that had not begun by then is there.
  */
+#define _GNU_SOURCE /* O_DIRECT */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -41,16 +47,47 @@ static unsigned long seed, left, counter;
 static bool          endless;
 static unsigned      busy;
 
+/* --- telling --- */
+
+enum { TELL_SECTOR = 512, TELL_SECTORS = 3 };
+
+static int   tell_fd = -1;
+static off_t tell_at;
+static char  tell_room[TELL_SECTOR * TELL_SECTORS] __attribute__((aligned(4096)));
+
+static void tell_open(const char *device)
+{
+	tell_fd = open(device, O_WRONLY | O_DIRECT | O_CLOEXEC);
+	if (tell_fd < 0 && errno == EINVAL) /* flash memory: nothing caches it */
+		tell_fd = open(device, O_WRONLY | O_SYNC | O_CLOEXEC);
+	if (tell_fd < 0)
+		exit(4);
+}
+
+static bool tell(const char *line, size_t len)
+{
+	size_t size = (len + TELL_SECTOR - 1) / TELL_SECTOR * TELL_SECTOR;
+
+	if (tell_fd < 0)
+		return write(1, line, len) == (ssize_t)len;
+	memcpy(tell_room, line, len);
+	memset(tell_room + len, 0, size - len);
+	if (pwrite(tell_fd, tell_room, size, tell_at) != (ssize_t)size)
+		return false;
+	tell_at += (off_t)size;
+	return true;
+}
+
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
-	char    line[1200];
+	char    line[sizeof(tell_room)];
 	va_list args;
 	int     n;
 
 	va_start(args, format);
 	n = vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	if (n < 0 || (size_t)n >= sizeof(line) || write(1, line, (size_t)n) != n)
+	if (n < 0 || (size_t)n >= sizeof(line) || !tell(line, (size_t)n))
 		exit(4);
 }
 
@@ -283,13 +320,20 @@ static void step(void *arg)
 	}
 }
 
+static enum queue_kind kind_of(const char *name)
+{
+	if (strcmp(name, "auto") == 0)
+		return QUEUE_AUTO;
+	return strcmp(name, "lmdb") == 0 ? QUEUE_LMDB : QUEUE_JOURNAL;
+}
+
 static int run(char **argv)
 {
 	struct queue_options o = {
 		.loop = loop,
 		.state_dir = argv[2],
 		.allow_volatile = true,
-		.kind = strcmp(argv[3], "lmdb") == 0 ? QUEUE_LMDB : QUEUE_JOURNAL,
+		.kind = kind_of(argv[3]),
 		.map_bytes = strtoul(argv[6], NULL, 10) * 1024,
 	};
 	struct queue_fault fault;
@@ -308,6 +352,8 @@ static int run(char **argv)
 	}
 	if (fault.text[0] != '\0')
 		say("fault %s\n", fault.text);
+	if (o.kind == QUEUE_AUTO)
+		say("kind %s\n", queue_kind_name(queue));
 	soon_init(&again, loop, step, NULL);
 	soon_call(&again);
 	loop_run(loop);
@@ -473,6 +519,8 @@ int main(int argc, char **argv)
 	int status = 2;
 
 	signal(SIGXFSZ, SIG_IGN);
+	if (getenv("TELL") != NULL)
+		tell_open(getenv("TELL"));
 	loop = loop_new();
 	if (argc == 7 && strcmp(argv[1], "run") == 0)
 		status = run(argv);
