@@ -57,10 +57,13 @@ def run(driver, kind, times, report=print, seed=1, where=None):
                 state_dir, model = os.path.join(base, str(n)), Model()
                 os.mkdir(state_dir)
             found = one_life(driver, kind, state_dir, seed * 100000 + n, 8192, model, chance)
-            found = [found] if found else problems(model, checker, state_dir)
+            if found:
+                found = [found]
+            elif model.acknowledgements or os.path.exists(os.path.join(state_dir, "queue.store")):
+                found = problems(model, checker, state_dir)  # before there is a store this would make one
             kills.count += 1
             kills.lost += bool(found)
-            kills.examples += [f"kill {n}: {f}" for f in found][:1]
+            kills.examples += [f"kill {n}: {f}" for f in found or ()][:1]
             if n % 25 == 24 or n + 1 == times:
                 kills.acknowledgements += model.acknowledgements
                 report(f"{kind}: {n + 1} kills, {kills.acknowledgements} acknowledgements, "

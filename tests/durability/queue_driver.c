@@ -462,15 +462,20 @@ static void on_probe_read(void *arg, enum err e, const struct queue_info *info,
 /* Something goes in and can be read: the store is not only readable. */
 static enum err use(const char *state_dir)
 {
-	struct queue_options o = { .loop = loop, .state_dir = state_dir, .allow_volatile = true };
-	struct queue_item    item = {
-		   .server_name = STR("home.example"),
-		   .origin = STR("probe"),
-		   .transaction_id = STR("probe"),
-		   .method = STR("PUT"),
-		   .target = STR("/"),
-		   .at_unix_ms = 1800000000000ull,
-		   .body = STR("probe"),
+	struct queue_options o = {
+		.loop = loop,
+		.state_dir = state_dir,
+		.allow_volatile = true,
+		.bytes_max = 1u << 30, /* not the place of what is there already */
+	};
+	struct queue_item item = {
+		.server_name = STR("home.example"),
+		.origin = STR("probe"),
+		.transaction_id = STR("probe"),
+		.method = STR("PUT"),
+		.target = STR("/"),
+		.at_unix_ms = 1800000000000ull,
+		.body = STR("probe"),
 	};
 	struct queue_fault fault;
 	struct queue_put  *put_slot = NULL;

@@ -16,7 +16,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1 << 20
-MEMORY = 244 * MIB
+MEMORY = 256 * MIB  # the firmware's tables are at its end
 DISK_AT, DISK_BYTES = 208 * MIB, 24 * MIB      # /dev/pmem0
 SOURCE_AT, SOURCE_BYTES = 232 * MIB, 8 * MIB  # kept from the kernel; see chip.py
 TOLD_AT, TOLD_BYTES = 240 * MIB, 4 * MIB       # ditto
@@ -156,7 +156,7 @@ class Machine:
             file.truncate(MEMORY)
             self.memory = mmap.mmap(file.fileno(), MEMORY)
         regions = (f"memmap={DISK_BYTES >> 20}M!{DISK_AT >> 20}M "
-                   f"memmap={(MEMORY - SOURCE_AT) >> 20}M${SOURCE_AT >> 20}M")
+                   f"memmap={(TOLD_AT + TOLD_BYTES - SOURCE_AT) >> 20}M${SOURCE_AT >> 20}M")
         ours, theirs = socket.socketpair()
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
