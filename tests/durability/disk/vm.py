@@ -4,6 +4,8 @@ It starts in seconds, by emulation where the host has no virtualisation. Its mem
 lies at DISK_AT there is, for its kernel, a disk of persistent memory, and we may write it before it looks.
 """
 
+import glob
+import lzma
 import mmap
 import os
 import select
@@ -38,14 +40,26 @@ def module_files(kernel):
     found = {}
     for folder, _, names in os.walk(os.path.join(kernel, "lib/modules")):
         for name in names:
-            if name.endswith(".ko"):
-                found[name[:-3].replace("-", "_")] = os.path.join(folder, name)
+            if name.endswith((".ko", ".ko.xz")):
+                found[name.split(".")[0].replace("-", "_")] = os.path.join(folder, name)
     return found
 
 
+def module(path):
+    with (lzma.open if path.endswith(".xz") else open)(path, "rb") as file:
+        return file.read()
+
+
+def built_in(kernel):
+    names = set()
+    for path in glob.glob(os.path.join(kernel, "lib/modules/*/modules.builtin")):
+        with open(path, encoding="utf-8") as file:
+            names |= {os.path.basename(line.strip())[:-3].replace("-", "_") for line in file}
+    return names
+
+
 def needs(path):
-    with open(path, "rb") as file:
-        data = file.read()
+    data = module(path)
     at = data.find(b"\0depends=") + 9
     text = data[at:data.index(b"\0", at)].decode() if at > 8 else ""
     return [n.replace("-", "_") for n in text.split(",") if n]
@@ -53,13 +67,16 @@ def needs(path):
 
 def modules_in_order(kernel):
     """[(name, path)], each behind those that it needs."""
-    files, order = module_files(kernel), {}
+    files, order, inside = module_files(kernel), {}, built_in(kernel)
 
     def add(name):
-        if name not in order and name in files:  # others are built in
-            for needed in needs(files[name]):
-                add(needed)
-            order[name] = files[name]
+        if name in order or name in inside:
+            return
+        if name not in files:
+            raise Stuck(f"{kernel} lacks the module {name}: remove it, scripts/setup durability makes it anew")
+        for needed in needs(files[name]):
+            add(needed)
+        order[name] = files[name]
     for name in MODULES:
         add(name)
     return list(order.items())
@@ -121,7 +138,7 @@ def build_archive(kernel, path, programs, files):
         archive.file(file, name)
     order, at_start, late = modules_in_order(kernel), [], set(LATER)
     for name, file in order:
-        archive.file(file, f"modules/{name}.ko")
+        archive.add(f"modules/{name}.ko", stat.S_IFREG | 0o644, module(file))
         if name in late or late & set(needs(file)):
             late.add(name)
         else:
@@ -219,7 +236,8 @@ class Machine:
 
     def disk(self, number):
         """The device of an image."""
-        name, = self.do(f"ls /sys/bus/scsi/devices/0:0:{number}:0/block")
+        at = f"/sys/bus/scsi/devices/0:0:{number}:0/block"
+        name, = self.do(f"n=0; until [ -e {at} ] || [ $n = 300 ]; do n=$((n+1)); usleep 100000; done; ls {at}")
         if self.do(f"cat /sys/block/{name}/device/queue_depth") != ["1"]:
             raise Stuck("the disk takes more than one command at a time")
         return "/dev/" + name
