@@ -21,7 +21,12 @@
 #include "role/upstream.h"
 #include "store/cache.h"
 
-enum { OWN_ADDRESSES_MAX = 64, NAMES_PER_CLASS_MB = 2, SESSIONS_PER_CLASS_MB = 1 };
+enum {
+	OWN_ADDRESSES_MAX = 64,
+	NAMES_PER_CLASS_MB = 2,
+	SESSIONS_PER_CLASS_MB = 1,
+	CACHE_PER_CLASS_BYTES = 8192, /* where there is no file */
+};
 
 /* One homeserver of the present settings, or of earlier ones. */
 struct neighbour {
@@ -578,7 +583,8 @@ static enum err open_cache(struct house *h, const struct settings *s)
 {
 	struct cache_options o = { .loop = h->loop,
 		                   .state_dir = s->state_dir,
-		                   .bytes = s->limits.cache_bytes };
+		                   .bytes = s->limits.cache_bytes,
+		                   .memory_bytes = s->limits.memory_class * CACHE_PER_CLASS_BYTES };
 
 	return cache_open(&o, &h->cache);
 }

@@ -267,8 +267,8 @@ const struct option option_table[] = {
 	          "time." },
 	{ LIMIT(cache_bytes), OPTION_BYTES, FIELD(limit_settings, cache_bytes), 256 * KB, 256 * MB,
 	  .by_class = { "1M", "4M", "16M", "48M" },
-	  .help = "The cache of lookups and kept answers: memory without state_dir, else the file in "
-	          "it." },
+	  .help = "The cache of lookups and kept answers: the file in state_dir. Without it, memory, "
+	          "at most 8K for each megabyte of memory_class." },
 	{ LIMIT(answers_bytes), OPTION_BYTES, FIELD(limit_settings, answers_bytes), 0, 256 * MB,
 	  .by_class = { "1M", "4M", "16M", "48M" },
 	  .help = "Answers of homeservers in memory, to be given again while they are away or the "

@@ -13,10 +13,10 @@ static const struct ceilings {
 	unsigned memory_class;
 	size_t   early, copies;
 } ceilings[] = {
-	{ 512, 12800 * KB, 32 * 1024 * KB },
-	{ 256, 12800 * KB, 16 * 1024 * KB },
-	{ 128, 4096 * KB, 6 * 1024 * KB },
-	{ 64, 1024 * KB, 2 * 1024 * KB },
+	{ 512, 12800 * KB, 28 * 1024 * KB },
+	{ 256, 12800 * KB, 14 * 1024 * KB },
+	{ 128, 4096 * KB, 5 * 1024 * KB },
+	{ 64, 1024 * KB, 1536 * KB },
 };
 
 static const struct ceilings *ceilings_of(unsigned memory_class)

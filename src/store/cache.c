@@ -433,6 +433,7 @@ static void open_file(struct cache *c, const struct cache_options *o)
 enum err cache_open(const struct cache_options *o, struct cache **out)
 {
 	struct cache *c = calloc(1, sizeof(*c));
+	size_t        most;
 
 	if (c == NULL)
 		return ERR_NOMEM;
@@ -452,8 +453,9 @@ enum err cache_open(const struct cache_options *o, struct cache **out)
 	deadline_init(&c->flush_at, c->loop, on_flush, c);
 	if (o->state_dir != NULL)
 		open_file(c, o);
-	if (c->env != NULL && c->memory_max > FRONT_BYTES_MAX)
-		c->memory_max = FRONT_BYTES_MAX;
+	most = c->env != NULL ? FRONT_BYTES_MAX : o->memory_bytes;
+	if (most != 0 && c->memory_max > most)
+		c->memory_max = most;
 	*out = c;
 	return ERR_OK;
 }

@@ -29,9 +29,10 @@ struct cache;
 
 struct cache_options {
 	struct loop *loop;
-	const char  *state_dir; /* its folder `cache` is ours; NULL: memory only */
-	size_t       bytes;     /* of the file; of memory when there is none */
-	msec         flush_ms;  /* 0: 5 seconds */
+	const char  *state_dir;    /* its folder `cache` is ours; NULL: memory only */
+	size_t       bytes;        /* of the file; of memory when there is none */
+	size_t       memory_bytes; /* of memory when there is no file; 0: bytes */
+	msec         flush_ms;     /* 0: 5 seconds */
 };
 
 /* ERR_NOMEM only. */

@@ -82,7 +82,9 @@ def rows(memory_class):
     relayed = min(inbound, options["homeserver"]["connection_limit"])
     always = {
         "process": 512,
-        "cache of lookups": kib(limits["cache_bytes"]),
+        "cache of lookups": min(kib(limits["cache_bytes"]),
+                                memory_class * constant("app/house.c", "CACHE_PER_CLASS_BYTES") // 1024),
+        "kept answers": kib(limits["answers_bytes"]),
         "keys of servers": memory_class * constant("app/house.c", "KEYS_PER_CLASS_BYTES") // 1024,
         "names, sessions, rates": memory_class * 4,
         "bodies held for the queue": bodies[1],

@@ -29,8 +29,10 @@ static int teardown(void **state)
 
 static struct cache *open_at(const char *state_dir, size_t bytes, msec flush_ms)
 {
-	struct cache_options o = { the_loop, state_dir, bytes, flush_ms };
-	struct cache        *c;
+	struct cache_options o = {
+		.loop = the_loop, .state_dir = state_dir, .bytes = bytes, .flush_ms = flush_ms
+	};
+	struct cache *c;
 
 	assert_int_equal(cache_open(&o, &c), ERR_OK);
 	return c;
@@ -138,13 +140,11 @@ static void keys_and_values_have_limits(void **state)
 }
 
 /* What was unused longest goes first, and the memory stays within its bound. */
-static void memory_is_bounded(void **state)
+static void bounded(struct cache *c)
 {
-	struct cache *c = open_at(NULL, 10000, 0);
-	char          key[16];
-	unsigned      found = 0;
+	char     key[16];
+	unsigned found = 0;
 
-	(void)state;
 	put(c, "favourite", "v");
 	for (unsigned i = 0; i < 500; i++) {
 		snprintf(key, sizeof(key), "k%u", i);
@@ -162,6 +162,22 @@ static void memory_is_bounded(void **state)
 	expect(c, "k0", NULL);
 	expect(c, "k499", "v");
 	cache_close(c);
+}
+
+static void memory_is_bounded(void **state)
+{
+	(void)state;
+	bounded(open_at(NULL, 10000, 0));
+}
+
+static void memory_has_a_bound_of_its_own(void **state)
+{
+	struct cache_options o = { .loop = the_loop, .bytes = 1 << 20, .memory_bytes = 10000 };
+	struct cache        *c;
+
+	(void)state;
+	assert_int_equal(cache_open(&o, &c), ERR_OK);
+	bounded(c);
 }
 
 static void survives_the_process(void **state)
@@ -370,6 +386,7 @@ int main(void)
 		TEST(small_rooms_are_respected),
 		TEST(keys_and_values_have_limits),
 		TEST(memory_is_bounded),
+		TEST(memory_has_a_bound_of_its_own),
 		TEST(survives_the_process),
 		TEST(large_values_come_back),
 		TEST(is_written_in_the_background),
