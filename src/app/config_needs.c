@@ -66,11 +66,18 @@ static void say_ports(const struct config_document *d, FILE *out)
 			fprintf(out, "port %u\n", ((const struct listen_options *)s->values)->port);
 }
 
+/* As config_build.c understands it: absent, it follows state_dir. */
+static bool sleeps(const struct config_document *d, const struct config_section *s)
+{
+	return config_is_set(s, "sleeps") ? ((const struct homeserver_options *)s->values)->sleeps
+					  : config_main(d)->state_dir != NULL;
+}
+
 static bool has_sleeper(const struct config_document *d)
 {
 	const struct config_section *s = config_next(d, NULL, SECTION_HOMESERVER);
 
-	while (s != NULL && !((const struct homeserver_options *)s->values)->sleeps)
+	while (s != NULL && !sleeps(d, s))
 		s = config_next(d, s, SECTION_HOMESERVER);
 	return s != NULL;
 }

@@ -17,7 +17,7 @@ static void print_report(const struct config_report *report)
 		fprintf(stderr, "%s\n", report->error);
 }
 
-static int check_verb(int argc, char **argv)
+static int config_check_verb(int argc, char **argv)
 {
 	struct config_source    source = { .all = true };
 	const struct cli_option options[] = {
@@ -171,7 +171,7 @@ static const struct part {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } parts[] = {
-	{ "check", check_verb },
+	{ "check", config_check_verb },
 	{ "show", show_verb },
 	{ "needs", needs_verb },
 	{ "manual", manual_verb },

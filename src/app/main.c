@@ -19,6 +19,7 @@ static const struct verb {
 	const char *summary; /* NULL: another spelling of a verb */
 } verbs[] = {
 	{ "serve", serve_verb, "run the door: inbound, outbound, or both" },
+	{ "check", check_verb, "is something in the way of this door? what to do" },
 	{ "config", config_verb, "check or show a configuration" },
 	{ "resolve", resolve_verb, "find a Matrix server, and say how" },
 	{ "status", status_verb, "what the running doorstep is doing" },

@@ -8,6 +8,7 @@
 #define APP_VERBS_H
 
 int serve_verb(int argc, char **argv);
+int check_verb(int argc, char **argv);
 int config_verb(int argc, char **argv);
 int status_verb(int argc, char **argv);
 int sleep_verb(int argc, char **argv);

@@ -1,5 +1,7 @@
 #include "loop/interfaces.h"
 
+#include <string.h>
+
 #include <uv.h>
 
 static void interface_address(const uv_interface_address_t *from, struct address *to)
@@ -16,6 +18,11 @@ static void interface_address(const uv_interface_address_t *from, struct address
 
 size_t interfaces_addresses(struct address *out, size_t max)
 {
+	return interfaces_addresses_of(NULL, out, max);
+}
+
+size_t interfaces_addresses_of(const char *name, struct address *out, size_t max)
+{
 	uv_interface_address_t *list;
 	int                     count;
 	size_t                  n = 0;
@@ -23,7 +30,8 @@ size_t interfaces_addresses(struct address *out, size_t max)
 	if (uv_interface_addresses(&list, &count) != 0)
 		return 0;
 	for (int i = 0; i < count && n < max; i++)
-		interface_address(&list[i], &out[n++]);
+		if (name == NULL || strcmp(list[i].name, name) == 0)
+			interface_address(&list[i], &out[n++]);
 	uv_free_interface_addresses(list, count);
 	return n;
 }

@@ -212,12 +212,40 @@ static bool upper_of(const char *path, char upper[PLACE_PATH_MAX])
 	return found;
 }
 
-bool place_is_volatile(const char *path)
+static unsigned long magic_below(const char *path)
 {
 	char          upper[PLACE_PATH_MAX];
 	unsigned long magic = magic_of(path);
 
 	if (magic == MAGIC_OVERLAY && upper_of(path, upper))
 		magic = magic_of(upper);
-	return is_memory(magic);
+	return magic;
+}
+
+bool place_is_volatile(const char *path)
+{
+	return is_memory(magic_below(path));
+}
+
+const char *place_file_system_name(unsigned long magic)
+{
+	/* statfs(2), <linux/magic.h> */
+	static const struct {
+		unsigned long magic;
+		const char   *name;
+	} known[] = {
+		{ 0x72b6, "jffs2" },      { 0x24051905, "ubifs" }, { 0xf2f52010, "f2fs" },
+		{ 0xef53, "ext4" },       { 0x58465342, "xfs" },   { 0x9123683e, "btrfs" },
+		{ MAGIC_TMPFS, "tmpfs" }, { 0x858458f6, "ramfs" },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].magic == magic)
+			return known[i].name;
+	return NULL;
+}
+
+const char *place_file_system(const char *path)
+{
+	return place_file_system_name(magic_below(path));
 }

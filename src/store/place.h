@@ -39,4 +39,13 @@ uint64_t place_free_bytes(const char *path);
  */
 bool place_is_volatile(const char *path);
 
+/*
+ * What the bytes of path end up on, an overlay's upper layer in its place: "jffs2", "ubifs", "ext4". NULL: something
+ * else, or it cannot be found out.
+ */
+const char *place_file_system(const char *path);
+
+/* ditto, of f_type of statfs(2) */
+const char *place_file_system_name(unsigned long magic);
+
 #endif
