@@ -556,6 +556,8 @@ static void build_single(const struct config_document *d, struct settings *out)
 		.log_level = (int)m->log_level,
 		.allow_ranges = m->allow_range.at,
 		.allow_range_count = m->allow_range.count,
+		.notaries = p->notary.at,
+		.notary_count = p->notary.count,
 		.deny_servers = { p->deny_server.at, p->deny_server.count },
 		.allow_servers = { p->allow_server.at, p->allow_server.count },
 		.invite_servers = { p->invite_server.at, p->invite_server.count },

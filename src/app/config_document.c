@@ -188,8 +188,12 @@ static enum err read_default(const struct config_document *d, const struct confi
 	char        scratch[OPTION_SCRATCH], where[96];
 	const char *def = option_default(o, d->memory_class, scratch);
 
-	if (def != NULL)
-		return read_value(d, o, str_of(def), (struct uci_place){ 0, 0 }, field);
+	if (def != NULL) {
+		struct uci_value  one = { .text = str_of(def) };
+		struct uci_option all = { .first = &one };
+
+		return read_option(d, o, &all, field);
+	}
 	if ((o->flags & OPTION_REQUIRED) && s->uci != NULL)
 		return refuse_at(d, s->uci->place, "\"%s\" needs an 'option %s'",
 		                 section_text(s->uci, where), o->name);

@@ -56,7 +56,7 @@ struct house {
 	struct tls_server    *tls_server;
 	struct tls_client    *tls_client;
 	struct dns           *dns;
-	struct dns           *old_dns[8]; /* replaced by reloads; questions may be under way */
+	struct dns           *old_dns[16]; /* replaced by reloads; questions may be under way */
 	size_t                old_dns_count;
 	struct address        own[OWN_ADDRESSES_MAX];
 	struct address_policy policy;
@@ -65,6 +65,9 @@ struct house {
 	struct servers       *servers; /* places for them */
 	struct cache         *cache;   /* of resolutions, across restarts */
 	struct resolver      *resolver;
+	struct dns           *key_dns; /* of key_resolver */
+	struct limit          key_handshakes;
+	struct resolver      *key_resolver; /* for names that strangers claim to have */
 	struct key_fetcher   *key_fetcher;
 	struct keyring       *keyring;
 	struct verifier      *verifier;
@@ -358,6 +361,13 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 	return ERR_OK;
 }
 
+static void take_local(void *arg, struct http_request *r, struct str name)
+{
+	struct house *h = arg;
+
+	inbound_take_local(h->inbound, r, name);
+}
+
 static enum err doorway_outbound(struct house *h, struct settings *s,
                                  const struct outbound_settings *section, struct doorway *d,
                                  struct house_fault *fault)
@@ -370,7 +380,7 @@ static enum err doorway_outbound(struct house *h, struct settings *s,
 		.pool = h->pool,
 		.servers = h->servers,
 		.tls = h->tls_client,
-		.upstream = upstream_for,
+		.local = take_local,
 		.reception = reception_for,
 		.answers = h->answers,
 		.arg = h,
@@ -529,9 +539,16 @@ static bool same_dns(const struct settings *a, const struct settings *b)
 	return a->has_dns == b->has_dns && (!a->has_dns || address_equal(&a->dns, &b->dns));
 }
 
-static enum err new_dns(struct house *h, const struct settings *s, struct dns **out)
+static enum err new_dns(struct house *h, const struct settings *s, size_t queries_max,
+                        struct dns **out)
 {
-	return dns_new(h->loop, s->has_dns ? &s->dns : NULL, s->limits.dns_queries, out);
+	return dns_new(h->loop, s->has_dns ? &s->dns : NULL, queries_max, out);
+}
+
+/* A quarter, at least two: what the lookups of names cost that anybody may claim to have. */
+static unsigned keys_share(unsigned all)
+{
+	return all / 4 > 2 ? all / 4 : 2;
 }
 
 void house_refresh(struct house *h)
@@ -623,7 +640,7 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 	if (e == ERR_OK)
 		e = load_tls_client(h, s, fault, &h->tls_client);
 	if (e == ERR_OK)
-		e = new_dns(h, s, &h->dns);
+		e = new_dns(h, s, l->dns_queries, &h->dns);
 	h->pool = http_pool_new(h->loop, &pool);
 	h->servers = servers_new(h->loop, l->outbound_connections, l->outbound_per_server);
 	if (e == ERR_OK && (h->servers == NULL || h->pool == NULL))
@@ -707,18 +724,55 @@ static void follow_queue(struct house *h, const struct settings *s)
 	}
 }
 
+/* The homeserver of a name that is served here. */
+static struct upstream *local_upstream(void *arg, struct str name)
+{
+	struct house                 *h = arg;
+	const struct domain_settings *d = settings_domain(h->settings, name);
+
+	return d == NULL || d->homeserver == NULL ? NULL : upstream_for(h, d->homeserver);
+}
+
+/*
+ * Names that strangers claim to have are looked up apart from those that our homeservers ask for: slow name servers and slow web servers
+ * of a forged origin take no place of theirs. What is known is shared through the cache, but claims
+ * alone are not written to it.
+ */
+static enum err open_key_resolver(struct house *h, const struct settings *s)
+{
+	struct resolver_options o = {
+		.loop = h->loop,
+		.tls = h->tls_client,
+		.handshakes = &h->key_handshakes,
+		.policy = &h->policy,
+		.store = { load_resolution, NULL, h },
+		.names_max = s->limits.memory_class,
+		.deadline_ms = s->limits.resolve_connect_ms,
+	};
+	enum err e = new_dns(h, s, keys_share(s->limits.dns_queries), &h->key_dns);
+
+	limit_init(&h->key_handshakes, GAUGE_key_handshakes_open, keys_share(s->limits.handshakes));
+	o.dns = h->key_dns;
+	return e == ERR_OK ? resolver_new(&o, &h->key_resolver) : e;
+}
+
 static enum err open_keys(struct house *h, const struct settings *s)
 {
-	struct key_fetcher_options fetcher = { .loop = h->loop,
-		                               .resolver = h->resolver,
-		                               .tls = h->tls_client };
-	struct keyring_options     keyring = {
-		    .loop = h->loop,
-		    .cache = h->cache,
-		    .bytes_max = s->limits.memory_class * KEYS_PER_CLASS_BYTES,
+	struct key_fetcher_options fetcher = {
+		.loop = h->loop, .tls = h->tls_client, .local = local_upstream, .arg = h
 	};
-	enum err e = key_fetcher_new(&fetcher, &h->key_fetcher);
+	struct keyring_options keyring = {
+		.loop = h->loop,
+		.cache = h->cache,
+		.bytes_max = s->limits.memory_class * KEYS_PER_CLASS_BYTES,
+		.notaries = s->notaries,
+		.notary_count = s->notary_count,
+	};
+	enum err e = open_key_resolver(h, s);
 
+	fetcher.resolver = h->key_resolver;
+	if (e == ERR_OK)
+		e = key_fetcher_new(&fetcher, &h->key_fetcher);
 	keyring.fetcher = h->key_fetcher;
 	if (e == ERR_OK)
 		e = keyring_new(&keyring, &h->keyring);
@@ -789,7 +843,7 @@ enum err house_open(struct loop *l, struct settings *s, house_bound_fn *bound, v
 
 /* ---- reload ---- */
 
-static void swap_dns(struct house *h, struct dns *fresh)
+static void swap_dns(struct house *h, struct dns *fresh, struct dns **used)
 {
 	if (fresh == NULL)
 		return;
@@ -798,8 +852,8 @@ static void swap_dns(struct house *h, struct dns *fresh)
 		dns_free(fresh);
 		return;
 	}
-	h->old_dns[h->old_dns_count++] = h->dns;
-	h->dns = fresh;
+	h->old_dns[h->old_dns_count++] = *used;
+	*used = fresh;
 }
 
 static void take_over(struct house *h, struct settings *s, struct tls_server *server,
@@ -817,6 +871,9 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	servers_set(h->servers, s->limits.outbound_connections, s->limits.outbound_per_server);
 	resolver_set(h->resolver, client, h->dns);
 	resolver_forget(h->resolver);
+	limit_set_max(&h->key_handshakes, keys_share(s->limits.handshakes));
+	resolver_set(h->key_resolver, client, h->key_dns);
+	resolver_forget(h->key_resolver);
 	http_pool_set(h->pool, &pool);
 	http_pool_clear(h->pool);
 	neighbours_tell(h, s);
@@ -826,6 +883,7 @@ static void take_over(struct house *h, struct settings *s, struct tls_server *se
 	answers_set(h->answers, s->limits.answers_bytes);
 	if (h->key_fetcher != NULL)
 		key_fetcher_set(h->key_fetcher, client);
+	keyring_set_notaries(h->keyring, s->notaries, s->notary_count);
 	inbound_reload(h->inbound, s, server);
 	doorways_reload(h, s);
 	doorways_settle(h, s);
@@ -852,13 +910,15 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 {
 	struct tls_server *server = NULL;
 	struct tls_client *client = NULL;
-	struct dns        *dns = NULL;
+	struct dns        *dns = NULL, *key_dns = NULL;
 	enum err           e = load_tls_server(h, s, fault, &server);
 
 	if (e == ERR_OK)
 		e = load_tls_client(h, s, fault, &client);
 	if (e == ERR_OK && !same_dns(h->settings, s))
-		e = new_dns(h, s, &dns);
+		e = new_dns(h, s, s->limits.dns_queries, &dns);
+	if (e == ERR_OK && !same_dns(h->settings, s))
+		e = new_dns(h, s, keys_share(s->limits.dns_queries), &key_dns);
 	if (e == ERR_OK)
 		e = neighbours_add(h, s);
 	if (e == ERR_OK)
@@ -869,11 +929,12 @@ enum err house_reload(struct house *h, struct settings *s, struct house_fault *f
 		tls_server_drop(server);
 		if (client != NULL)
 			tls_client_drop(client);
-		if (dns != NULL)
-			dns_free(dns);
+		dns_free(dns);
+		dns_free(key_dns);
 		return e;
 	}
-	swap_dns(h, dns);
+	swap_dns(h, dns, &h->dns);
+	swap_dns(h, key_dns, &h->key_dns);
 	take_over(h, s, server, client);
 	return ERR_OK;
 }
@@ -918,13 +979,14 @@ void house_close(struct house *h)
 	keyring_free(h->keyring);
 	key_fetcher_free(h->key_fetcher);
 	queue_close(h->queue);
+	resolver_free(h->key_resolver);
 	resolver_free(h->resolver);
 	gate_free(h->gate);
 	cache_close(h->cache);
 	http_pool_free(h->pool);
 	servers_free(h->servers);
-	if (h->dns != NULL)
-		dns_free(h->dns);
+	dns_free(h->dns);
+	dns_free(h->key_dns);
 	for (size_t i = 0; i < h->old_dns_count; i++)
 		dns_free(h->old_dns[i]);
 	tls_server_drop(h->tls_server);

@@ -7,6 +7,7 @@
 #include "codec/http/authority.h"
 #include "codec/matrix/server_name.h"
 #include "codec/matrix/well_known.h"
+#include "fed/server_keys.h"
 
 enum { TEXT_MAX = 1024 };
 
@@ -316,6 +317,25 @@ static enum err parse_pattern(const struct value *v, void *at)
 	return keep_text(v, v->text, at);
 }
 
+static enum err parse_notary(const struct value *v, void *at)
+{
+	struct server_keys_notary *to = at;
+	enum err                   e;
+
+	if (str_is(v->text, "none")) {
+		to->count = 0;
+		return ERR_OK;
+	}
+	e = server_keys_notary_parse(v->text, to);
+	if (e == ERR_OK)
+		return ERR_OK;
+	return refuse(v,
+	              e == ERR_LIMIT
+	                      ? "'%.*s' has more than four keys"
+	                      : "'%.*s' is not 'none' or like 'example.org ed25519:KEYID KEY'",
+	              SHOWN(v->text));
+}
+
 static enum err parse_name(const struct value *v, void *at)
 {
 	return keep_text(v, v->text, at);
@@ -481,6 +501,7 @@ static const struct {
 	[OPTION_URL] = { parse_url, sizeof(struct url), "URL" },
 	[OPTION_HOMESERVER_URL] = { parse_url, sizeof(struct url), "URL or unix:/path" },
 	[OPTION_CONTACT] = { parse_contact, sizeof(struct contact), "contact" },
+	[OPTION_NOTARY] = { parse_notary, sizeof(struct server_keys_notary), "notary" },
 	[OPTION_REFERENCE] = { parse_name, sizeof(const char *), "section name" },
 	[OPTION_FILE] = { parse_text, sizeof(const char *), "path" },
 	[OPTION_CREDENTIAL] = { parse_text, sizeof(const char *), "path" },

@@ -290,6 +290,11 @@ const struct option option_table[] = {
 	{ POLICY(invite_server), OPTION_PATTERN, FIELD(policy_options, invite_server),
 	  .flags = OPTION_LIST,
 	  .help = "Servers whose invitations are always taken, unless denied." },
+	{ POLICY(notary), OPTION_NOTARY, FIELD(policy_options, notary), .flags = OPTION_LIST,
+	  .def = "matrix.org ed25519:auto Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw "
+	         "ed25519:a_RXGa l8Hft5qXKn1vfHrg3p4+W8gELQVo8N13JkluMfmn2sQ",
+	  .help = "Who is asked for the keys of a server that does not give them itself: a server name "
+	          "and its own keys, which are not looked up. Up to four, in order; `none`: nobody." },
 
 	{ OPENWRT(open_firewall), OPTION_FLAG, FIELD(openwrt_options, open_firewall), .def = "0",
 	  .help = "1: the ports of `config listen` are open to the WAN zone while doorstep runs." },

@@ -48,6 +48,7 @@ enum option_type {
 	OPTION_URL,            /* struct url */
 	OPTION_HOMESERVER_URL, /* struct url, unix:/path too */
 	OPTION_CONTACT,        /* struct contact */
+	OPTION_NOTARY,         /* struct server_keys_notary; "none": of no key */
 	OPTION_REFERENCE,      /* const char *, name of another section */
 	OPTION_FILE,           /* const char *, path */
 	OPTION_CREDENTIAL,     /* ditto; its directory is replaced by --credentials */
@@ -119,7 +120,7 @@ struct outbound_options {
 };
 
 struct policy_options {
-	struct values deny_server, allow_server, invite_server;
+	struct values deny_server, allow_server, invite_server, notary;
 	unsigned      invites_from;
 };
 

@@ -430,7 +430,6 @@ enum err dns_new(struct loop *l, const struct address *server, size_t queries_ma
 		return ERR_NOMEM;
 	d->loop = l;
 	d->running_max = queries_max;
-	metrics.gauges[GAUGE_dns_queries_open].limit = queries_max;
 	d->waiting_max = queries_max * WAITING_PER_RUNNING;
 	list_init(&d->waiting);
 	list_init(&d->answered);
@@ -438,14 +437,17 @@ enum err dns_new(struct loop *l, const struct address *server, size_t queries_ma
 	deadline_init(&d->timer, l, on_timer, d);
 	soon_init(&d->work, l, on_work, d);
 	status = channel_open(d, server);
+	metrics.gauges[GAUGE_dns_queries_open].limit += queries_max; /* there may be several */
 	if (status == ARES_SUCCESS) {
 		*out = d;
 		return ERR_OK;
 	}
-	if (d->channel != NULL)
+	if (d->channel != NULL) {
 		dns_free(d);
-	else
+	} else {
+		metrics.gauges[GAUGE_dns_queries_open].limit -= queries_max;
 		free(d);
+	}
 	return status == ARES_ENOMEM ? ERR_NOMEM : ERR_CONFIG;
 }
 
@@ -454,6 +456,7 @@ void dns_free(struct dns *d)
 	if (d == NULL)
 		return;
 	check(list_empty(&d->waiting) && list_empty(&d->answered));
+	metrics.gauges[GAUGE_dns_queries_open].limit -= d->running_max;
 	soon_clear(&d->work);
 	deadline_clear(&d->timer);
 	d->freed = true;

@@ -39,8 +39,9 @@ struct http_request {
 	bool                  chunked;   /* the answer is */
 	bool                  no_body;   /* HEAD, 204, 304: body bytes are dropped */
 	bool                  blocked;   /* the answer waits for room */
-	http_wake_fn         *wake;
-	void                 *arg;
+	struct http_request_tap tap;
+	http_wake_fn           *wake;
+	void                   *arg;
 };
 
 struct http_conn {
@@ -92,6 +93,8 @@ static void request_free(struct http_conn *c)
 {
 	if (c->request == NULL)
 		return;
+	if (c->request->tap.over != NULL)
+		c->request->tap.over(c->request->tap.arg);
 	arena_fini(&c->request->arena);
 	buf_fini(&c->request->restored);
 	free(c->request);
@@ -584,10 +587,17 @@ void http_request_consume(struct http_request *r, size_t n)
 		return;
 	}
 	check(n <= r->span.len);
+	if (r->tap.took != NULL)
+		r->tap.took(r->tap.arg, str_head(stream_peek(r->conn->stream), n));
 	stream_consume(r->conn->stream, n);
 	r->span.len -= n;
 	if (r->span.len == 0 && h1_body_done(&r->body))
 		request_body_ended(r);
+}
+
+void http_request_tap(struct http_request *r, const struct http_request_tap *tap)
+{
+	r->tap = *tap;
 }
 
 bool http_request_body_done(const struct http_request *r)

@@ -78,6 +78,14 @@ const struct address *http_request_peer(const struct http_request *r);
 void                 *http_request_context(const struct http_request *r);
 struct arena         *http_request_arena(struct http_request *r);
 
+/* Who looks on while a request's body is taken, whoever takes it. */
+struct http_request_tap {
+	void (*took)(void *arg, struct str bytes);
+	void (*over)(void *arg); /* the request is gone */
+	void *arg;
+};
+void http_request_tap(struct http_request *r, const struct http_request_tap *tap); /* copied; one */
+
 /* Body bytes waiting, decoded; empty when none. The first call lets the peer send (100 Continue). */
 struct str http_request_peek(struct http_request *r);
 void       http_request_consume(struct http_request *r, size_t n);

@@ -305,6 +305,11 @@ void inbound_reload(struct inbound *in, struct settings *s, struct tls_server *t
 		in->full(in->full_arg, in->is_full); /* there may be new listeners */
 }
 
+void inbound_take_local(struct inbound *in, struct http_request *r, struct str name)
+{
+	passage_begin_local(&in->ground, r, name);
+}
+
 void inbound_drain(struct inbound *in)
 {
 	while (!list_empty(&in->visitors))

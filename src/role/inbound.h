@@ -34,6 +34,12 @@ enum err inbound_new(const struct inbound_options *o, struct inbound **out);
 /* A connection as it was accepted, before TLS. */
 void inbound_accept(void *inbound, struct stream *s, const struct address *peer);
 
+/*
+ * A request of one of our homeservers for a name that is served here, see passage_begin_local(). It counts
+ * against its own connection's ceilings, not ours.
+ */
+void inbound_take_local(struct inbound *in, struct http_request *r, struct str name);
+
 /* Called with true when the ceiling is reached and accepting should pause, false when it may resume. */
 typedef void inbound_full_fn(void *arg, bool full);
 void         inbound_on_full(struct inbound *in, inbound_full_fn *fn, void *arg);

@@ -16,18 +16,20 @@ struct key_fetcher {
 };
 
 struct key_fetch {
-	struct key_fetcher *fetcher;
-	struct key_fetch  **slot;
-	key_fetch_done_fn  *done;
-	void               *arg;
-	struct lookup      *lookup;
-	struct fetch       *fetch;
-	struct deadline     deadline; /* of all of it */
-	struct soon         again;    /* what was known or found out at once: told from the loop */
-	enum err            found;
-	struct resolution   where;
-	size_t              path_at; /* in text, behind the name */
-	char                text[];  /* name, path */
+	struct key_fetcher  *fetcher;
+	struct key_fetch   **slot;
+	key_fetch_done_fn   *done;
+	void                *arg;
+	struct lookup       *lookup;
+	struct fetch        *fetch;
+	struct deadline      deadline; /* of all of it */
+	struct soon          again;    /* what was known or found out at once: told from the loop */
+	enum err             found;
+	struct resolution    where;
+	struct upstream     *local;   /* served here; else NULL */
+	struct upstream_wait wait;    /* for its address */
+	size_t               path_at; /* in text, behind the name */
+	char                 text[];  /* name, path */
 };
 
 static struct str name_of(const struct key_fetch *k)
@@ -41,6 +43,8 @@ static void key_fetch_free(struct key_fetch *k)
 	fetch_cancel(&k->fetch);
 	deadline_clear(&k->deadline);
 	soon_clear(&k->again);
+	upstream_wait_cancel(&k->wait);
+	upstream_drop(k->local);
 	free(k);
 }
 
@@ -100,6 +104,37 @@ static enum err ask(struct key_fetch *k)
 	return fetch_start(&k->fetch, f->o.loop, f->pool, &o, on_fetched, k);
 }
 
+/* ---- a name served here ---- */
+
+/* ERR_OK: it is asked, or its address is on the way. */
+static enum err ask_local(struct key_fetch *k)
+{
+	const struct key_fetcher *f = k->fetcher;
+	struct fetch_options      o = {
+		     .host = name_of(k),
+		     .path = str_of(k->text + k->path_at),
+		     .body_max = f->o.body_max,
+		     .deadline_ms = f->o.deadline_ms,
+		     .self_delimiting = true,
+	};
+	enum err e = upstream_target(k->local, &o.target, &k->wait);
+
+	if (e == ERR_BUSY)
+		return ERR_OK;
+	return e == ERR_OK ? fetch_start(&k->fetch, f->o.loop, f->pool, &o, on_fetched, k) : e;
+}
+
+static void on_local_address(void *arg, enum err e)
+{
+	struct key_fetch *k = arg;
+
+	if (e == ERR_CANCELLED)
+		return;
+	e = ask_local(k);
+	if (e != ERR_OK)
+		key_fetch_finish(k, e, STRL(""));
+}
+
 /* ---- where it is ---- */
 
 static void on_resolved(void *arg, const struct resolve *run)
@@ -127,11 +162,18 @@ static void on_again(void *arg)
 
 static enum err find(struct key_fetch *k)
 {
-	const struct resolution *known = resolver_known(k->fetcher->o.resolver, name_of(k));
+	const struct key_fetcher *f = k->fetcher;
+	const struct resolution  *known;
 
+	k->local = f->o.local == NULL ? NULL : f->o.local(f->o.arg, name_of(k));
+	if (k->local != NULL) {
+		upstream_keep(k->local);
+		return ask_local(k);
+	}
+	known = resolver_known(f->o.resolver, name_of(k));
 	if (known == NULL)
-		return lookup_start(&k->lookup, k->fetcher->o.resolver, name_of(k),
-		                    RESOLVE_FOR_FEDERATION, on_resolved, k);
+		return lookup_start(&k->lookup, f->o.resolver, name_of(k), RESOLVE_FOR_FEDERATION,
+		                    on_resolved, k);
 	k->where = *known;
 	soon_call(&k->again);
 	return ERR_OK;
@@ -154,9 +196,11 @@ enum err key_fetch_start(struct key_fetch **slot, struct key_fetcher *f, struct 
 	memcpy(k->text + server_name.len, path.ptr, path.len);
 	deadline_init(&k->deadline, f->o.loop, on_deadline, k);
 	soon_init(&k->again, f->o.loop, on_again, k);
+	k->wait = (struct upstream_wait){ .ready = on_local_address, .arg = k };
+	list_init(&k->wait.link);
 	e = find(k);
 	if (e != ERR_OK) {
-		free(k);
+		key_fetch_free(k);
 		return e;
 	}
 	deadline_in(&k->deadline, f->o.deadline_ms);

@@ -2,13 +2,15 @@
  * key_fetch.h - operation: GET one small document of another homeserver, found and reached as any
  * federation request reaches it: discovery, the address rules, TLS for the name that discovery says.
  *
- * Used for keys only (keyring.h); the name is one that a stranger claimed to have.
+ * Used for keys only (keyring.h); the name is one that a stranger claimed to have. A name that is served
+ * here is asked of its homeserver itself: the way out and back in would end at the router.
  */
 #ifndef ROLE_KEY_FETCH_H
 #define ROLE_KEY_FETCH_H
 
 #include "net/tls.h"
 #include "role/resolver.h"
+#include "role/upstream.h"
 
 struct key_fetcher;
 
@@ -18,6 +20,9 @@ struct key_fetcher_options {
 	struct tls_client *tls;         /* kept; NULL: every fetch ends with ERR_TLS */
 	msec               deadline_ms; /* of one fetch, discovery included; 0: 10 s */
 	size_t             body_max;    /* 0: 64 KiB */
+	/* The homeserver of a name that is served here, or NULL; may be NULL. */
+	struct upstream *(*local)(void *arg, struct str server_name);
+	void *arg;
 };
 
 enum err key_fetcher_new(const struct key_fetcher_options *o, struct key_fetcher **out);

@@ -360,6 +360,18 @@ static enum err ask_for(struct key_lookup *w, struct known *kn, const struct add
 	return e == ERR_OK ? join(w, a) : e;
 }
 
+/* Without it no signature can be checked, so nothing is kept: worth one line. */
+static void say_clock(struct keyring *k, bool is_set)
+{
+	if (k->lacks_clock == !is_set)
+		return;
+	k->lacks_clock = !is_set;
+	log_say(is_set ? LOG_INFO : LOG_ERROR, "keyring.clock",
+	        is_set ? "the clock is set now"
+	               : "the clock is not set, so no signature can be checked and nothing is kept: "
+	                 "let NTP or the hardware clock set it");
+}
+
 /* ERR_OK: w waits for a fetch, or what is known is the answer. Otherwise that is the answer. */
 static enum err decide(struct key_lookup *w, const struct str *ids, size_t count_of,
                        const struct address *client)
@@ -370,6 +382,7 @@ static enum err decide(struct key_lookup *w, const struct str *ids, size_t count
 	struct server_keys       keys;
 	struct str               id;
 
+	say_clock(k, clock.is_set);
 	if (!clock.is_set) {
 		count(COUNT_key_refused_clock);
 		return ERR_BUSY;
@@ -450,11 +463,12 @@ void key_lookup_cancel(struct key_lookup **slot)
 
 void keyring_set_notaries(struct keyring *k, const struct server_keys_notary *n, size_t count_of)
 {
-	k->notary_count = count_of < KEYRING_NOTARIES_MAX ? count_of : KEYRING_NOTARIES_MAX;
-	for (size_t i = 0; i < k->notary_count; i++) {
-		k->notaries[i] = n[i];
-		k->notary_at[i] = 0;
-	}
+	k->notary_count = 0;
+	for (size_t i = 0; i < count_of && k->notary_count < KEYRING_NOTARIES_MAX; i++)
+		if (n[i].count > 0) {
+			k->notaries[k->notary_count] = n[i];
+			k->notary_at[k->notary_count++] = 0;
+		}
 }
 
 enum err keyring_new(const struct keyring_options *o, struct keyring **out)

@@ -56,7 +56,7 @@ struct keyring_options {
 
 enum err keyring_new(const struct keyring_options *o, struct keyring **out);
 void     keyring_free(struct keyring *k); /* lookups must have been cancelled; NULL is fine */
-/* For a reload. At most KEYRING_NOTARIES_MAX are taken. */
+/* For a reload. At most KEYRING_NOTARIES_MAX are taken; those without a key are passed over. */
 void keyring_set_notaries(struct keyring *k, const struct server_keys_notary *n, size_t count);
 
 /* Time as the keyring sees it, for server_keys_find. */
@@ -65,7 +65,8 @@ struct server_keys_clock keyring_clock(const struct keyring *k);
 /*
  * Operation: the keys of origin.
  *   key_ids  of which one would do; what is known is not enough if none of them is good
- *   client   who makes us ask; NULL, or of no family: nobody whose number is limited
+ *   client   who makes us ask; NULL, of no family, loopback or private: nobody whose number is limited (a
+ *            proxy in front would otherwise be one client for the whole world)
  * done:
  *   ERR_OK   what origin lists, as far as it can be known now. Whether a key id is among it and good
  *            is told by server_keys_find. keys are valid during the call only.

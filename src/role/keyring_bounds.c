@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "fed/address.h"
+
 #define PAUSE_MIN_MS         MINUTE_MS
 #define PAUSE_MAX_MS         HOUR_MS
 #define PAUSE_MAX_VOUCHED_MS (5 * MINUTE_MS)
@@ -70,7 +72,8 @@ void keyring_failed_note(struct keyring *k, struct str name, enum err why)
 
 bool keyring_client_prefix(const struct address *client, struct address *out)
 {
-	if (client == NULL || (client->family != ADDRESS_V4 && client->family != ADDRESS_V6))
+	if (client == NULL || (client->family != ADDRESS_V4 && client->family != ADDRESS_V6) ||
+	    address_check_ip(NULL, client, NULL) != ERR_OK)
 		return false;
 	*out = *client;
 	out->port = 0;

@@ -47,6 +47,7 @@ struct keyring {
 	size_t                    failed_count, failed_bytes, asking_count;
 	struct client             clients[KEYRING_CLIENTS_MAX];
 	size_t                    client_count;
+	bool                      lacks_clock; /* said */
 };
 
 static inline msec keyring_now(const struct keyring *k)

@@ -32,7 +32,6 @@ struct outbound {
 enum crossing_state {
 	CROSSING_RESOLVING, /* the lookup */
 	CROSSING_QUEUING,   /* a place below the ceiling */
-	CROSSING_UPSTREAM,  /* the address of a homeserver of this doorstep */
 	CROSSING_DIALING,   /* CONNECT: the connection */
 	CROSSING_RELAYING,  /* the relay has the request */
 };
@@ -47,12 +46,8 @@ struct crossing {
 	struct lookup       *lookup;
 	struct resolution    found;
 	struct servers_place place; /* for a connection to the other server */
-	struct limit_wait    turn;  /* ditto, to a homeserver of this doorstep */
-	bool                 has_turn;
 	struct dial         *dial;
 	struct relay        *relay;
-	struct upstream     *upstream;
-	struct upstream_wait wait;
 	struct device_watch *watch; /* of a transaction of a homeserver that sleeps */
 	msec                 began_at;
 	bool                 makes_known;                    /* the server, once it took this */
@@ -143,12 +138,8 @@ static void crossing_free(struct crossing *x)
 	crossing_watched(x);
 	lookup_cancel(&x->lookup);
 	dial_cancel(&x->dial);
-	limit_wait_cancel(&x->turn);
-	if (x->has_turn)
-		limit_leave(upstream_calls(x->upstream));
 	servers_leave(&x->place);
 	gauge_down(GAUGE_outbound_requests_open);
-	upstream_drop(x->upstream);
 	settings_drop(x->settings);
 	free(x);
 }
@@ -346,60 +337,6 @@ static void crossing_relay(void *arg)
 
 /* ---- a name served here ---- */
 
-static struct str local_fields(struct crossing *x)
-{
-	char                 *to = arena_alloc(http_request_arena(x->request), 160);
-	struct writer         w = writer_over(to, to == NULL ? 0 : 160);
-	const struct address *peer = http_request_peer(x->request);
-
-	write_text(&w, "X-Forwarded-For: ");
-	if (peer->family == ADDRESS_V4 || peer->family == ADDRESS_V6)
-		address_write_ip(&w, peer);
-	else
-		write_text(&w, "127.0.0.1");
-	write_text(&w, "\r\nX-Forwarded-Proto: https\r\n");
-	return w.failed ? STRL("") : writer_done(&w);
-}
-
-static void crossing_relay_local(void *arg)
-{
-	struct crossing     *x = arg;
-	struct http_target   target;
-	struct relay_owner   owner = { on_relay_failed, on_relay_ended, x };
-	struct relay_tap     tap = tap_of(x);
-	enum err             e;
-	struct relay_options o = {
-		.pool = upstream_pool(x->upstream),
-		.target = &target,
-		.path = http_request_head(x->request)->path,
-		.host = x->name,
-		.keep = keeps_field,
-		.fields = local_fields(x),
-		.answer_fields = STRL(""),
-		.response_head_ms = x->settings->limits.response_head_ms,
-		.keep_connection = true,
-		.tap = &tap,
-	};
-
-	x->has_turn = true;
-	x->state = CROSSING_UPSTREAM;
-	e = upstream_target(x->upstream, &target, &x->wait);
-	if (e == ERR_BUSY)
-		return;
-	if (e == ERR_OK) {
-		x->state = CROSSING_RELAYING;
-		e = relay_start(x->request, &o, &owner, &x->relay);
-	}
-	if (e != ERR_OK)
-		crossing_fail(x, e);
-}
-
-static void on_upstream_ready(void *arg, enum err e)
-{
-	(void)e; /* asking again tells */
-	crossing_relay_local(arg);
-}
-
 /* The policy of the public door: federation paths (with old media paths where exposed), nothing else. */
 static bool local_path_allowed(const struct domain_settings *d, struct str path)
 {
@@ -409,18 +346,64 @@ static bool local_path_allowed(const struct domain_settings *d, struct str path)
 		(c == PATH_MEDIA && (d->expose & EXPOSE_MEDIA) != 0);
 }
 
+/* The watch over a transaction that is no longer ours. */
+struct local_watch {
+	struct device_watch watch;
+	struct answers     *answers;
+};
+
+static void on_local_changed(void *arg, struct str user)
+{
+	const struct local_watch *w = arg;
+
+	answers_changed(w->answers, user);
+}
+
+static void on_local_took(void *arg, struct str bytes)
+{
+	struct local_watch *w = arg;
+
+	device_watch_feed(&w->watch, bytes);
+}
+
+static void on_local_over(void *arg)
+{
+	struct local_watch *w = arg;
+
+	device_watch_end(&w->watch);
+	free(w);
+}
+
+static void local_watch(struct crossing *x)
+{
+	struct local_watch *w = malloc(sizeof(*w));
+
+	if (w == NULL) {
+		on_changed(x, STRL(""));
+		return;
+	}
+	w->answers = x->ob->o.answers;
+	device_watch_init(&w->watch, on_local_changed, w);
+	http_request_tap(x->request, &(struct http_request_tap){ on_local_took, on_local_over, w });
+}
+
+/* It goes on as if it had come to the public door: gate, keeping, holding, relaying. */
 static void crossing_local(struct crossing *x, const struct domain_settings *d)
 {
-	if (d->homeserver == NULL || !local_path_allowed(d, http_request_head(x->request)->path)) {
-		answer_error(x->request, 404, "M_UNRECOGNIZED", "unrecognized request", false);
+	struct outbound     *ob = x->ob;
+	struct http_request *r = x->request;
+	struct str           name = x->name; /* the request's */
+
+	if (d->homeserver == NULL || !local_path_allowed(d, http_request_head(r)->path)) {
+		answer_error(r, 404, "M_UNRECOGNIZED", "unrecognized request", false);
 		crossing_log(x, 404, NULL);
 		crossing_free(x);
 		return;
 	}
-	x->upstream = upstream_keep(x->ob->o.upstream(x->ob->o.arg, d->homeserver));
-	x->state = CROSSING_QUEUING;
-	if (limit_enter(upstream_calls(x->upstream), &x->turn))
-		crossing_relay_local(x);
+	if (x->watch != NULL)
+		local_watch(x);
+	crossing_free(x);
+	ob->o.local(ob->o.arg, r, name);
 }
 
 /* ---- finding the server ---- */
@@ -668,8 +651,6 @@ static void on_crossing_wake(void *arg)
 	if (e == ERR_OK)
 		return;
 	count_cause(CAUSE_outbound_failures, e);
-	if (x->state == CROSSING_UPSTREAM)
-		upstream_wait_cancel(&x->wait);
 	http_respond_abort(x->request);
 	crossing_free(x);
 }
@@ -868,12 +849,8 @@ static void on_request(void *arg, struct http_request *r)
 	x->settings = settings_keep(ob->o.settings);
 	x->request = r;
 	x->began_at = loop_now(ob->o.loop);
-	x->wait.ready = on_upstream_ready;
-	x->wait.arg = x;
-	list_init(&x->wait.link);
 	resolution_init(&x->found);
 	servers_place_init(&x->place, ob->o.loop, ob->o.servers, on_place, x);
-	limit_wait_init(&x->turn, ob->o.loop, crossing_relay_local, x);
 	gauge_up(GAUGE_outbound_requests_open);
 	crossing_describe(x, http_request_head(r));
 	http_request_own(r, on_crossing_wake, x);

@@ -41,7 +41,8 @@ struct outbound_options {
 	struct http_pool               *pool;    /* connections to other servers */
 	struct servers                 *servers; /* places for them */
 	struct tls_client              *tls;     /* kept */
-	struct upstream *(*upstream)(void *arg, const struct homeserver_settings *hs);
+	/* A request for a name that is served here: it belongs to the public door now. name: the request's. */
+	void (*local)(void *arg, struct http_request *r, struct str name);
 	/* NULL: it does not sleep */
 	struct reception *(*reception)(void *arg, const struct homeserver_settings *hs);
 	struct answers

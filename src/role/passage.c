@@ -138,17 +138,33 @@ static bool keeps_field(const struct field *f)
 		f->id != FIELD_VIA;
 }
 
+/* Of a homeserver of ours: as if it went to another server. */
+static bool keeps_local_field(const struct field *f)
+{
+	return f->id == FIELD_AUTHORIZATION || f->id == FIELD_CONTENT_TYPE ||
+		f->id == FIELD_USER_AGENT;
+}
+
+static struct str passage_host(const struct passage *p, const struct head *h)
+{
+	return h->host.len > 0 && !p->is_local ? h->host : str_of(p->domain->server_name);
+}
+
 static struct str forwarding_fields(struct passage *p, const struct head *h)
 {
-	size_t                size = 160 + ADDRESS_TEXT_SIZE + h->host.len;
+	struct str            host = passage_host(p, h);
+	size_t                size = 160 + ADDRESS_TEXT_SIZE + host.len;
 	char                 *to = arena_alloc(http_request_arena(p->request), size);
 	struct writer         w = writer_over(to, to == NULL ? 0 : size);
 	const struct address *peer = http_request_peer(p->request);
 
 	write_text(&w, "X-Forwarded-For: ");
-	address_write_ip(&w, peer);
+	if (peer->family == ADDRESS_V4 || peer->family == ADDRESS_V6)
+		address_write_ip(&w, peer);
+	else
+		write_text(&w, "127.0.0.1"); /* a homeserver of ours, on a unix socket */
 	write_text(&w, "\r\nX-Forwarded-Proto: https\r\n");
-	h1_write_field(&w, STRL("X-Forwarded-Host"), h->host);
+	h1_write_field(&w, STRL("X-Forwarded-Host"), host);
 	return w.failed ? STRL("") : writer_done(&w);
 }
 
@@ -217,8 +233,8 @@ static void passage_relay(void *arg)
 			.pool = upstream_pool(p->upstream),
 			.target = &target,
 			.path = h->path,
-			.host = h->host.len > 0 ? h->host : str_of(p->domain->server_name),
-			.keep = keeps_field,
+			.host = passage_host(p, h),
+			.keep = p->is_local ? keeps_local_field : keeps_field,
 			.fields = forwarding_fields(p, h),
 			.answer_fields = STRL(""),
 			.response_head_ms = p->settings->limits.response_head_ms,
@@ -384,7 +400,7 @@ static void passage_decide(struct passage *p)
 	if (p->domain == NULL) {
 		count(COUNT_inbound_requests_misdirected);
 		passage_answer(p, 421, "M_UNRECOGNIZED", "this host is not served here");
-	} else if (h->scheme.len > 0 && !str_ieq(h->scheme, STRL("https"))) {
+	} else if (h->scheme.len > 0 && !p->is_local && !str_ieq(h->scheme, STRL("https"))) {
 		passage_answer(p, 400, "M_UNRECOGNIZED", "only https is served here");
 	} else if (h->method == HTTP_CONNECT || h->method == HTTP_OTHER) {
 		passage_answer(p, 405, "M_UNRECOGNIZED", "unknown method");
@@ -413,7 +429,8 @@ static void passage_describe(struct passage *p, const struct head *h)
 	answer_peer_text(http_request_peer(p->request), p->peer);
 }
 
-void passage_begin(struct passage_ground *g, struct http_request *r)
+/* NULL: no memory, and answered. */
+static struct passage *passage_new(struct passage_ground *g, struct http_request *r)
 {
 	const struct head *h = http_request_head(r);
 	struct passage    *p = calloc(1, sizeof(*p));
@@ -421,14 +438,13 @@ void passage_begin(struct passage_ground *g, struct http_request *r)
 	count(COUNT_inbound_requests);
 	if (p == NULL) {
 		http_respond_with(r, 503, "application/json", STRL(""), STRL(""));
-		return;
+		return NULL;
 	}
 	p->ground = g;
 	p->settings = settings_keep(g->settings);
 	p->request = r;
 	p->began_at = loop_now(g->loop);
 	p->class = path_class_of(h->path);
-	p->domain = settings_domain_by_host(p->settings, h->host);
 	p->wait.ready = on_upstream_ready;
 	p->wait.arg = p;
 	list_init(&p->wait.link);
@@ -442,5 +458,26 @@ void passage_begin(struct passage_ground *g, struct http_request *r)
 	gauge_up(GAUGE_inbound_requests_open);
 	count(class_counter(p->class));
 	http_request_own(r, on_waiting_wake, p);
+	return p;
+}
+
+void passage_begin(struct passage_ground *g, struct http_request *r)
+{
+	struct passage *p = passage_new(g, r);
+
+	if (p == NULL)
+		return;
+	p->domain = settings_domain_by_host(p->settings, http_request_head(r)->host);
+	passage_decide(p);
+}
+
+void passage_begin_local(struct passage_ground *g, struct http_request *r, struct str server_name)
+{
+	struct passage *p = passage_new(g, r);
+
+	if (p == NULL)
+		return;
+	p->is_local = true;
+	p->domain = settings_domain(p->settings, server_name);
 	passage_decide(p);
 }

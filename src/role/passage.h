@@ -35,4 +35,11 @@ struct passage_ground {
 /* Takes the request over; it ends by itself. */
 void passage_begin(struct passage_ground *g, struct http_request *r);
 
+/*
+ * ditto, of a homeserver behind this door, for server_name, which is served here too: the same rules, since the
+ * other one may sleep as well. Only for paths of federation and media. Of its fields only those go
+ * further that go to other servers.
+ */
+void passage_begin_local(struct passage_ground *g, struct http_request *r, struct str server_name);
+
 #endif

@@ -38,6 +38,7 @@ struct passage {
 	struct limit_wait             turn;    /* for a connection to it */
 	bool                          has_place;
 	bool                          failed_once; /* it was held after a failure: not again */
+	bool                          is_local;    /* of a homeserver of ours */
 	enum path_class class;
 	msec began_at;
 	int  status;                /* of our own answer; 0: none */

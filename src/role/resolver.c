@@ -620,6 +620,7 @@ enum err resolver_new(const struct resolver_options *o, struct resolver **out)
 		.handshakes = o->handshakes,
 	};
 	struct resolver *rv = calloc(1, sizeof(*rv));
+	uint64_t         others = metrics.gauges[GAUGE_resolve_open].limit;
 
 	if (rv == NULL)
 		return ERR_NOMEM;
@@ -636,6 +637,7 @@ enum err resolver_new(const struct resolver_options *o, struct resolver **out)
 	list_init(&rv->runs);
 	list_init(&rv->known);
 	limit_init(&rv->places, GAUGE_resolve_open, RUNS_MAX);
+	metrics.gauges[GAUGE_resolve_open].limit += others; /* there may be several */
 	*out = rv;
 	return ERR_OK;
 }
@@ -667,6 +669,7 @@ void resolver_free(struct resolver *rv)
 		run_free(r);
 	}
 	resolver_forget(rv);
+	metrics.gauges[GAUGE_resolve_open].limit -= RUNS_MAX;
 	http_pool_free(rv->pool);
 	if (rv->o.tls != NULL)
 		tls_client_drop(rv->o.tls);

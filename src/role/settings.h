@@ -125,6 +125,8 @@ struct settings {
 	const struct cidr                *allow_ranges;
 	size_t                            allow_range_count;
 	struct server_names               deny_servers, allow_servers, invite_servers;
+	const struct server_keys_notary  *notaries; /* one without keys is none */
+	size_t                            notary_count;
 	enum invites_from                 invites_from;
 	const struct domain_settings     *domains;
 	size_t                            domain_count;

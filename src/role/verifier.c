@@ -125,24 +125,25 @@ static enum err take_keys(struct verifier_check *c, const struct server_keys *ke
 }
 
 /*
- * What it means for a request that the keys of its origin could not be had: they were there and did not
- * do, or the name can never be asked; else it may be better later.
+ * What it means for a request that the keys of its origin could not be had: the name can never be asked, or
+ * it may be better later. What is no document of that server, signed by itself, says nothing about the
+ * request: a hotel's portal or a half-configured web server in between answers so, too.
  */
 static enum err without_keys(enum err e)
 {
 	switch (e) {
 	case ERR_NOMEM:
 		return ERR_NOMEM;
-	case ERR_SYNTAX: /* what came is no document of this server, signed by itself */
+	case ERR_RANGE: /* the name */
+	case ERR_DENIED:
+	case ERR_BLOCKED:
+		return ERR_SIGNATURE;
+	case ERR_SYNTAX:
 	case ERR_NOT_FOUND:
 	case ERR_LIMIT:
 	case ERR_UNSUPPORTED:
 	case ERR_SIGNATURE:
 	case ERR_TOO_LARGE:
-	case ERR_RANGE: /* the name */
-	case ERR_DENIED:
-	case ERR_BLOCKED:
-		return ERR_SIGNATURE;
 	case ERR_OK:
 	case ERR_TIMEOUT:
 	case ERR_SLOW_PEER:

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -18,6 +19,8 @@ import pytest
 from support.http1 import Cut
 from support.matrix import Signer, canonical, now_ms
 from support.process import wait_until
+from support.world import SECRET
+from remote import Remote, synapse
 from talk import assert_error, get, head, put_chunked
 
 OURS = "example.org"
@@ -84,17 +87,33 @@ class Origin:
         return target
 
 
+class Tenant(Origin):
+    """Another domain behind the same door: its keys are had from its homeserver alone."""
+
+    def __init__(self, world, name, homeserver):
+        self.world, self.name, self.count = world, name, 0
+        self.signer, self.second = Signer(name, "ed25519:k1"), Signer(name, "ed25519:k2")
+        self.requests = homeserver.requests
+        homeserver.script = self.answer
+
+    def hand_over(self, target, body, secret=SECRET):
+        """As its homeserver hands a transaction for the other domain to the door."""
+        authorization = self.signer.authorization("PUT", target, OURS, json.loads(body))
+        with self.world.plain_peer() as peer:
+            return peer.ask(synapse(OURS, target, "PUT", body, authorization=[authorization], secret=secret))
+
+
 class Night:
     """A door of a sleeping homeserver, and the homeserver."""
 
-    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=(), wrapper=()):
+    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=(), wrapper=(), extra=()):
         self.world, self.home = world, home
         self.state_dir, self.wrapper = state, list(wrapper)
         self.is_on = True
         self.sections = [world.main(**{"state_dir": state, **dict(main)}), world.domain(),
                          ("homeserver", "nas", {"url": world.url_of(home), "sleeps": "1", "probe_interval": "1s",
                                                 "repeat_answers": "0", **dict(homeserver)}),
-                         *world.listens(), ("limits", "limits", dict(limits))]
+                         *world.listens(), *extra, ("limits", "limits", dict(limits))]
         self.own_door, self.door, self.logged = own_door, None, 0
 
     def start(self, asleep=True):
@@ -1028,6 +1047,61 @@ def test_a_homeserver_is_called_otherwise(nights, world, egon):
 def test_an_empty_queue_is_nobodys_business(nights):
     night = nights(homeserver={"sleeps": "0"}, asleep=None)
     assert night.door.status()["queue"] is None
+
+
+def test_neighbours_behind_one_door(nights, world):
+    """What one of our homeservers sends to another one that sleeps is kept like anybody's."""
+    night = nights(asleep=None)
+    night.sleep()
+    other = world.server((5, 8008))
+    tenant = Tenant(world, "two.example", other)
+    night.sections[1:3] = [*night.sections[1:3], world.domain(tenant.name, "two"), world.outbound(homeserver="two"),
+                           ("homeserver", "two", {"url": world.url_of(other), "sleeps": "0"})]
+    night.door.write_config(night.sections)
+    night.restart(signal.SIGTERM)
+    night.wait_state("asleep")
+    target, body = tenant.name_next(), tenant.body("over the fence")
+    assert_kept(tenant.hand_over(target, body))
+    assert [request.target for request in other.requests] == [b"/_matrix/key/v2/server"]
+    forged = tenant.hand_over(tenant.name_next(), tenant.body("x"), secret="wrong")
+    assert forged.status == 407
+    night.wake()
+    [got] = night.wait_delivered([target])
+    assert got.body == body
+    assert got.get("proxy-authorization") is None
+    night.wait_awake()
+    live = tenant.name_next()
+    assert tenant.hand_over(live, tenant.body("live")).status == 200
+    got = [request for request in night.puts() if request.target == live.encode()]
+    assert len(got) == 1 and got[0].get("host") == OURS.encode() and got[0].get("x-forwarded-host") == OURS.encode()
+
+
+def test_forged_origins_do_not_slow_others_down(nights, world, egon):
+    """Web servers that never answer a handshake hold places that are not those of our homeserver."""
+    silent = []
+    for number in range(3):
+        name, address = f"silent{number}.test", world.address(60 + number)
+        world.dns.add(name, "A", address)
+        silent.append(socket.create_server((address, 443)))
+    remote = Remote(world, "far.example", 70)
+    night = nights(limits={"handshakes": "1", "dns_queries": "8"}, extra=[world.outbound()])
+    forgers = []
+    for number in range(3):
+        forger = Signer(f"silent{number}.test", "ed25519:k1")
+        target = f"/_matrix/federation/v1/send/forged{number}"
+        line = forger.authorization("PUT", target, OURS, {})
+        peer = egon.peer()
+        peer.send(head("PUT", target, f"Authorization: {line}", "Content-Length: 2") + b"{}")
+        forgers.append(peer)
+    night.door.wait_gauge("key_fetches_open", 3)
+    with world.plain_peer() as peer:
+        assert peer.ask(synapse("far.example")).status == 200
+    assert len(remote.federation.requests) == 1
+    assert night.door.gauge("key_fetches_open") == 3, "they are still waited for"
+    for listener in silent:
+        listener.close()
+    for peer in forgers:
+        assert_error(peer.response(), 503)
 
 
 def test_two_domains_two_homeservers(nights, world, egon, own_door):

@@ -212,6 +212,11 @@ static const struct text_row {
 	{ OPTION_HOMESERVER_URL, STR("unix:relative"), ERR_CONFIG },
 	{ OPTION_CONTACT, STR("role=m.role.admin matrix_id=@a:b.c"), ERR_OK },
 	{ OPTION_CONTACT, STR("email=a@b.c  role=m.role.security"), ERR_OK },
+	{ OPTION_NOTARY, STR("none"), ERR_OK },
+	{ OPTION_NOTARY, STR("a.example ed25519:auto Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw"),
+	  ERR_OK },
+	{ OPTION_NOTARY, STR("a.example"), ERR_CONFIG },
+	{ OPTION_NOTARY, STR("a.example ed25519:auto short"), ERR_CONFIG },
 	{ OPTION_CONTACT, STR("role=m.role.admin"), ERR_CONFIG },
 	{ OPTION_CONTACT, STR("matrix_id=@a:b.c"), ERR_CONFIG },
 	{ OPTION_CONTACT, STR("role=m.role.admin matrix_id=a:b.c"), ERR_CONFIG },
@@ -225,10 +230,10 @@ static void reads_texts(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++) {
-		const struct text_row *r = &texts[i];
-		struct option          o = option_of(r->type, 0, 0);
-		struct option_reason   why;
-		char                   room[256];
+		const struct text_row     *r = &texts[i];
+		struct option              o = option_of(r->type, 0, 0);
+		struct option_reason       why;
+		_Alignas(max_align_t) char room[1024];
 
 		print_message("  %.*s\n", (int)r->text.len, r->text.ptr);
 		assert_true(option_value_size(r->type) <= sizeof(room));
@@ -313,10 +318,11 @@ static void defaults_pass_their_own_parser(void **state)
 	(void)state;
 	for (size_t i = 0; i < option_count; i++)
 		for (size_t k = 0; k < COUNT(classes); k++) {
-			const struct option *o = &option_table[i];
-			char                 scratch[OPTION_SCRATCH], room[256] = { 0 };
-			const char          *def = option_default(o, classes[k], scratch);
-			struct option_reason why;
+			const struct option       *o = &option_table[i];
+			char                       scratch[OPTION_SCRATCH];
+			_Alignas(max_align_t) char room[1024] = { 0 };
+			const char                *def = option_default(o, classes[k], scratch);
+			struct option_reason       why;
 
 			print_message("  %s %u\n", o->name, classes[k]);
 			if (def != NULL)

@@ -323,10 +323,10 @@ static void on_told(void *arg, enum err e, const struct server_keys *keys)
 	t->found = keys != NULL && server_keys_find(keys, ID, keyring_clock(ring), &key) == ERR_OK;
 }
 
-/* The n-th lookup, by client 198.51.100.c; 0: by nobody. */
+/* The n-th lookup, by client 8.8.8.c; 0: by nobody. */
 static void ask_as(size_t n, const char *name, struct str id, uint8_t c)
 {
-	struct address client = address_v4(198, 51, 100, c, 4000);
+	struct address client = address_v4(8, 8, 8, c, 4000);
 
 	key_lookup_cancel(&told[n].lookup);
 	told[n] = (struct told){ .lookup = NULL };
@@ -696,10 +696,28 @@ static void clients_are_limited(void **state)
 	assert_int_equal(metrics.counters[COUNT_key_refused_client], 1);
 }
 
+/* A proxy in front of us, or a homeserver of ours. */
+static void our_own_are_not_limited(void **state)
+{
+	struct str     id = ID;
+	struct address own[] = { address_v4(127, 0, 0, 1, 5), address_v4(192, 168, 1, 20, 5) };
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(key_lookup_start(&told[i].lookup, ring,
+		                                  str_of(name_of((unsigned)i)), &id, 1, &own[i % 2],
+		                                  on_told, &told[i]),
+		                 ERR_OK);
+	memory_loop_settle(loop);
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(was_told(i), ERR_CANCELLED);
+	assert_int_equal(metrics.counters[COUNT_key_refused_client], 0);
+}
+
 static void networks_are_one_client(void **state)
 {
 	struct str     id = ID;
-	struct address near = { ADDRESS_V6, { 0x20, 1, 0xd, 0xb8, 0, 0, 0, 1 }, 1 }, far = near;
+	struct address near = { ADDRESS_V6, { 0x2a, 0, 0x14, 0x50, 0, 0, 0, 1 }, 1 }, far = near;
 
 	(void)state;
 	far.ip[7] = 2;
@@ -933,6 +951,7 @@ int main(void)
 		TEST(places_are_limited_and_one_is_kept),
 		TEST(waiters_are_limited),
 		TEST(clients_are_limited),
+		TEST(our_own_are_not_limited),
 		TEST(networks_are_one_client),
 		TEST(clients_have_a_pace),
 		TEST(only_vouched_keys_are_written),

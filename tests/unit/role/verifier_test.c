@@ -483,7 +483,8 @@ static void without_keys_it_depends(void **state)
 		{ ERR_TIMEOUT, ERR_BUSY },     { ERR_REFUSED, ERR_BUSY },
 		{ ERR_DNS, ERR_BUSY },         { ERR_BAD_ANSWER, ERR_BUSY },
 		{ ERR_CERTIFICATE, ERR_BUSY }, { ERR_BLOCKED, ERR_SIGNATURE },
-		{ ERR_NOMEM, ERR_NOMEM },
+		{ ERR_TOO_LARGE, ERR_BUSY },   { ERR_SYNTAX, ERR_BUSY },
+		{ ERR_SIGNATURE, ERR_BUSY },   { ERR_NOMEM, ERR_NOMEM },
 	};
 	struct signed_request r = named("a message");
 
