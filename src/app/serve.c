@@ -15,6 +15,7 @@
 #include "app/sandbox.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "store/guard.h"
 
 enum {
 	WATCH_MS = 60 * 1000,   /* between looks at the certificate files */
@@ -359,6 +360,7 @@ enum err serve_run(const struct serve_options *o)
 		settings_drop(s);
 		return ERR_OK;
 	}
+	guard_install();
 	sv.loop = loop_new();
 	e = sv.loop == NULL ? ERR_NOMEM : run(&sv, s);
 	settings_drop(s);

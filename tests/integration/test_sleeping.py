@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+from support.door import release_executable
 from support.http1 import Cut
 from support.matrix import Signer, canonical, now_ms
 from support.process import wait_until
@@ -106,8 +107,9 @@ class Tenant(Origin):
 class Night:
     """A door of a sleeping homeserver, and the homeserver."""
 
-    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=(), wrapper=(), extra=()):
-        self.world, self.home = world, home
+    def __init__(self, world, home, own_door, state, homeserver=(), main=(), limits=(), wrapper=(), extra=(),
+                 program=None):
+        self.world, self.home, self.program = world, home, program
         self.state_dir, self.wrapper = state, list(wrapper)
         self.is_on = True
         self.sections = [world.main(**{"state_dir": state, **dict(main)}), world.domain(),
@@ -119,7 +121,7 @@ class Night:
     def start(self, asleep=True):
         if asleep:
             self.sleep()
-        self.door = self.own_door(self.sections, start=False)
+        self.door = self.own_door(self.sections, start=False, program=self.program)
         self.door.child.argv[:0] = self.wrapper
         self.begin()
         if asleep is not None:  # else nobody looks at it
@@ -587,6 +589,28 @@ def test_restart_with_items_waiting(nights, origins, number):
         mine = [target for who, target in sent if who is origin]
         assert [target for target in got if target in mine] == mine
     assert not night.door.counted("key_fetches"), "keys of those who were verified are remembered"
+
+
+def test_its_store_is_cut_under_it(nights, egon, origins):
+    """What users run ends with one line; started again it says what became of the store, and goes on."""
+    night = nights(program=release_executable())
+    egon.keep("lost with the file")
+    egon.keep("this one, too")
+    data = os.path.join(night.state_dir, "queue", "data.mdb")
+    assert os.path.getsize(data) > 16384
+    os.truncate(data, 8192)
+    with origins[1].peer() as peer:
+        peer.send(origins[1].request(origins[1].name_next(), origins[1].body("not acknowledged")))
+        with pytest.raises(Cut):
+            peer.response()
+    assert night.door.child.wait() == 1
+    assert night.log().splitlines()[-1].startswith("error store.shrunk: ")
+    night.begin()
+    assert night.log().count("error serve.queue: ") == 1 and "aside" in night.log()
+    assert os.path.exists(data + ".damaged")
+    target = egon.keep("kept again")
+    night.wake()
+    night.wait_delivered([target])
 
 
 def test_killed_while_handing_over(nights, egon):
