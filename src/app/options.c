@@ -258,7 +258,9 @@ const struct option option_table[] = {
 	  60000, .def = "10s",
 	  .help = "Finding another server, connecting and TLS, all together." },
 	{ LIMIT(response_timeout), OPTION_TIME, FIELD(limit_settings, response_head_ms), 10000,
-	  3600000, .def = "600s", .help = "Waiting for a response to begin, in both directions." },
+	  3600000, .def = "600s",
+	  .help = "Waiting for a response to begin, in both directions; ditto for a free connection "
+	          "where all are taken." },
 	{ LIMIT(pool_timeout), OPTION_TIME, FIELD(limit_settings, pool_idle_ms), 1000, 600000,
 	  .def = "60s", .help = "An unused connection to another server is kept." },
 	{ LIMIT(homeserver_timeout), OPTION_TIME, FIELD(limit_settings, homeserver_idle_ms), 1000,

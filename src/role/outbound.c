@@ -46,6 +46,7 @@ struct crossing {
 	struct lookup       *lookup;
 	struct resolution    found;
 	struct servers_place place; /* for a connection to the other server */
+	struct deadline      place_limit;
 	struct dial         *dial;
 	struct relay        *relay;
 	struct device_watch *watch; /* of a transaction of a homeserver that sleeps */
@@ -139,6 +140,7 @@ static void crossing_free(struct crossing *x)
 	lookup_cancel(&x->lookup);
 	dial_cancel(&x->dial);
 	servers_leave(&x->place);
+	deadline_clear(&x->place_limit);
 	gauge_down(GAUGE_outbound_requests_open);
 	settings_drop(x->settings);
 	free(x);
@@ -408,10 +410,24 @@ static void crossing_local(struct crossing *x, const struct domain_settings *d)
 
 /* ---- finding the server ---- */
 
-static void crossing_found(struct crossing *x)
+/* True: there is a place. Otherwise on_place() follows, or after a while on_place_limit(). */
+static bool crossing_enter(struct crossing *x, struct str to)
 {
 	x->state = CROSSING_QUEUING;
-	if (servers_enter(&x->place, str_of(x->found.host_header)))
+	if (servers_enter(&x->place, to))
+		return true;
+	deadline_in(&x->place_limit, x->settings->limits.response_head_ms);
+	return false;
+}
+
+static void on_place_limit(void *arg)
+{
+	crossing_fail(arg, ERR_TIMEOUT);
+}
+
+static void crossing_found(struct crossing *x)
+{
+	if (crossing_enter(x, str_of(x->found.host_header)))
 		crossing_relay(x);
 }
 
@@ -585,8 +601,7 @@ static void on_connect_lookup(void *arg, const struct resolve *run)
 		crossing_fail(x, run->result.error);
 		return;
 	}
-	x->state = CROSSING_QUEUING;
-	if (servers_enter(&x->place, x->name))
+	if (crossing_enter(x, x->name))
 		crossing_dial(x);
 }
 
@@ -636,6 +651,7 @@ static void on_place(void *arg)
 {
 	struct crossing *x = arg;
 
+	deadline_clear(&x->place_limit);
 	if (x->ob->o.section->mode == OUTBOUND_CONNECT)
 		crossing_dial(x);
 	else
@@ -851,6 +867,7 @@ static void on_request(void *arg, struct http_request *r)
 	x->began_at = loop_now(ob->o.loop);
 	resolution_init(&x->found);
 	servers_place_init(&x->place, ob->o.loop, ob->o.servers, on_place, x);
+	deadline_init(&x->place_limit, ob->o.loop, on_place_limit, x);
 	gauge_up(GAUGE_outbound_requests_open);
 	crossing_describe(x, http_request_head(r));
 	http_request_own(r, on_crossing_wake, x);

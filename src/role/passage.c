@@ -50,6 +50,7 @@ static void passage_free(struct passage *p)
 	gauge_down(GAUGE_inbound_requests_open);
 	gate_leave(&p->visit);
 	limit_wait_cancel(&p->turn);
+	deadline_clear(&p->turn_limit);
 	passage_leave_place(p);
 	passage_leave_homeserver(p);
 	lane_leave(&p->lane);
@@ -223,6 +224,7 @@ static void passage_relay(void *arg)
 	enum err             e;
 
 	p->has_place = true;
+	deadline_clear(&p->turn_limit);
 	e = upstream_target(p->upstream, &target, &p->wait);
 	if (e == ERR_BUSY) {
 		p->waiting = true;
@@ -267,11 +269,24 @@ static void on_upstream_ready(void *arg, enum err e)
 	passage_relay(p);
 }
 
+/* All connections to the homeserver are taken, and none became free. */
+static void on_turn_limit(void *arg)
+{
+	struct passage *p = arg;
+
+	count_cause(CAUSE_inbound_failures, ERR_TIMEOUT);
+	passage_end(p,
+	            answer_failure(p->request, ERR_TIMEOUT, "homeserver",
+	                           passage_wants_cors(p->class)));
+}
+
 void passage_go(struct passage *p)
 {
 	http_request_own(p->request, on_waiting_wake, p);
 	if (limit_enter(upstream_calls(p->upstream), &p->turn))
 		passage_relay(p);
+	else
+		deadline_in(&p->turn_limit, p->settings->limits.response_head_ms);
 }
 
 /* The peer may leave while we wait for the homeserver's address or a connection to it. */
@@ -449,6 +464,7 @@ static struct passage *passage_new(struct passage_ground *g, struct http_request
 	p->wait.arg = p;
 	list_init(&p->wait.link);
 	limit_wait_init(&p->turn, g->loop, passage_relay, p);
+	deadline_init(&p->turn_limit, g->loop, on_turn_limit, p);
 	lane_init(&p->lane);
 	gate_visit_init(&p->visit, g->gate, g->loop, passage_pass, p);
 	guest_init(&p->guest, on_homeserver_left, p);

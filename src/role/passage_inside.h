@@ -36,6 +36,7 @@ struct passage {
 	struct upstream_wait          wait;
 	bool                          waiting; /* for the upstream's address */
 	struct limit_wait             turn;    /* for a connection to it */
+	struct deadline               turn_limit;
 	bool                          has_place;
 	bool                          failed_once; /* it was held after a failure: not again */
 	bool                          is_local;    /* of a homeserver of ours */

@@ -112,6 +112,33 @@ def test_requests_to_the_homeserver_wait(world, home, own_door):
     assert most[0] == 2
 
 
+def test_nobody_waits_for_ever(world, home, own_door):
+    """The only connection to the homeserver is taken by a long answer: 504 after response_timeout."""
+    sections = world.sections(home, host=42, limits={"response_timeout": "10s"})
+    sections = [("homeserver", "nas", {**options, "connection_limit": "1"}) if kind == "homeserver" else
+                (kind, name, options) for kind, name, options in sections]
+    door = own_door(sections)
+    release = threading.Event()
+
+    def script(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        left = 100
+        while left > 1 and not release.wait(0.5):
+            exchange.send(b"x")
+            left -= 1
+        exchange.send(b"x" * left)
+
+    home.script = script
+    first, second = world.peer(host=42), world.peer(host=42)
+    first.send(get())
+    home.wait_requests(1)
+    response = second.ask(get())
+    release.set()
+    assert response.status == 504
+    assert first.response().body == b"x" * 100
+    assert door.gauge("waiting_requests") == 0 and len(home.requests) == 1
+
+
 def test_few_descriptors(world, home, own_door):
     """A small RLIMIT_NOFILE: ceilings follow, nothing is refused, nothing spins."""
     door = own_door(world.sections(home, host=41, limits={"idle_timeout": "60s"}), files_max=110)

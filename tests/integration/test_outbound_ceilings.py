@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from remote import Remote, synapse
+from remote import Remote, assert_own_error, synapse
 from talk import get
 
 
@@ -56,6 +56,31 @@ def test_connections_to_other_servers(world, home, federation, own_door, limits)
     for thread in threads:
         thread.join()
     assert results == [200] * 10 and gate.most == 3
+
+
+def test_nobody_waits_for_ever(world, home, federation, own_door):
+    """The only connection to other servers is taken by a long answer: 504 after response_timeout."""
+    limits = {"outbound_connections": "1", "outbound_per_server": "1", "response_timeout": "10s"}
+    door = own_door(world.sections(home, world.outbound(f"{world.address(24)}:8009"), host=24, limits=limits))
+    release = threading.Event()
+
+    def script(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        left = 100
+        while left > 1 and not release.wait(0.5):
+            exchange.send(b"x")
+            left -= 1
+        exchange.send(b"x" * left)
+
+    federation.script = script
+    first, second = world.plain_peer(host=24), world.plain_peer(host=24)
+    first.send(synapse("far.example"))
+    federation.wait_requests(1)
+    response = second.ask(synapse("far.example"))
+    release.set()
+    assert_own_error(response, 504, "timeout")
+    assert first.response().body == b"x" * 100
+    assert door.gauge("waiting_requests") == 0 and len(federation.requests) == 1
 
 
 def test_connections_of_homeservers(world, home, federation, own_door):
