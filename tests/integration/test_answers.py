@@ -571,6 +571,14 @@ def test_a_change_is_seen_though_nobody_is_told(home_of_adam, egon):
     assert query(egon, {EVA: []}).status == 200
 
 
+def test_a_change_told_to_a_name_served_here(home_of_adam, egon):
+    """It does not leave the house, but it is seen."""
+    sends(home_of_adam, update(ADAM), to=OURS)
+    announce(home_of_adam)
+    assert_refused(query(egon, {ADAM: []}))
+    assert query(egon, {EVA: []}).status == 200
+
+
 @pytest.mark.parametrize("body", [b"{", b'{"edus":[{"edu_type":"m.device_list_update"}]}'], ids=["broken", "nobody"])
 def test_what_is_not_understood_may_be_a_change(home_of_adam, egon, body):
     sends(home_of_adam, body, authorization=['X-Matrix origin="example.org"'])
