@@ -126,6 +126,7 @@ static void run_status(void *arg, const struct tree_node *question, struct contr
 		.uptime_ms = loop_now(d->loop) - d->started_at,
 		.settings = house_settings(d->house),
 		.queue = house_queue(d->house),
+		.tls = house_tls(d->house),
 		.sleeper = sleeper_of,
 		.arg = d->house,
 	};

@@ -125,6 +125,11 @@ static struct reception *reception_for(void *arg, const struct homeserver_settin
 	return house_reception(arg, hs);
 }
 
+const struct tls_server *house_tls(const struct house *h)
+{
+	return h->tls_server;
+}
+
 struct queue *house_queue(const struct house *h)
 {
 	return h->queue;
@@ -690,6 +695,11 @@ static void open_queue(struct house *h, const struct settings *s)
 		        fault.text[0] != '\0' ? fault.text : "option state_dir is not set");
 	else if (fault.text[0] != '\0')
 		log_say(LOG_ERROR, "serve.queue", "%s", fault.text);
+	if (fault.cut_bytes > 0)
+		log_say(LOG_INFO, "serve.queue",
+		        "%llu bytes that a power cut left unfinished were taken off; nothing "
+		        "acknowledged was among them",
+		        (unsigned long long)fault.cut_bytes);
 }
 
 /* What was acknowledged is never given up in silence. */

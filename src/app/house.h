@@ -16,6 +16,7 @@
 struct house;
 struct queue;
 struct reception;
+struct tls_server;
 
 /* What is wrong and what to do, one line. */
 struct house_fault {
@@ -42,9 +43,10 @@ void house_refresh(struct house *h);
 const struct settings *house_settings(const struct house *h);
 
 /* For the owner's commands; good until the next reload. */
-struct queue     *house_queue(const struct house *h); /* NULL: nothing is kept */
-struct reception *house_reception(
-	const struct house *h, const struct homeserver_settings *hs); /* NULL: it does not sleep */
+struct queue            *house_queue(const struct house *h); /* NULL: nothing is kept */
+const struct tls_server *house_tls(const struct house *h);   /* NULL: nothing listens */
+struct reception        *house_reception(
+	       const struct house *h, const struct homeserver_settings *hs); /* NULL: it does not sleep */
 
 void house_drain(struct house *h); /* no new connections or requests */
 bool house_is_empty(const struct house *h);

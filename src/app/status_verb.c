@@ -21,13 +21,25 @@ static void print_head(const struct tree_node *root)
 	       up / 60 % 60, up % 60, ask_number(root, "memory_class"));
 }
 
+static void print_domain(const struct tree_node *n)
+{
+	int64_t left = ask_number(n, "certificate_until_unix") - (int64_t)time(NULL);
+
+	printf("domain    %s at %s\n", ask_text(n, "server_name"), ask_text(n, "homeserver"));
+	if (!ask_has(n, "certificate_until_unix"))
+		return;
+	if (left < 0)
+		printf("          its certificate has ended: renew it\n");
+	else
+		printf("          certificate good for %" PRId64 " more days\n", left / 86400);
+}
+
 static void print_places(const struct tree_node *root)
 {
 	const struct tree_node *n;
 
 	for (n = tree_first(tree_get(root, "domains")); n != NULL; n = tree_next(n))
-		printf("domain    %s at %s\n", ask_text(n, "server_name"),
-		       ask_text(n, "homeserver"));
+		print_domain(n);
 	for (n = tree_first(tree_get(root, "listeners")); n != NULL; n = tree_next(n))
 		printf("listens   %s (%s)\n", ask_text(n, "at"), ask_text(n, "section"));
 	for (n = tree_first(tree_get(root, "outbound")); n != NULL; n = tree_next(n))

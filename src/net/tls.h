@@ -48,6 +48,9 @@ void               tls_server_drop(struct tls_server *t); /* NULL is fine */
 /* Does some certificate cover this host name? */
 bool tls_server_covers(const struct tls_server *t, struct str name);
 
+/* When the last certificate that covers this host name ends, in seconds since 1970. False: none covers it. */
+bool tls_server_until(const struct tls_server *t, struct str name, int64_t *unix_s);
+
 /* Client side: the trusted authorities and a bounded memory of sessions for resumption. */
 struct tls_client;
 

@@ -60,6 +60,34 @@ bool tls_server_covers(const struct tls_server *t, struct str name)
 	return false;
 }
 
+/* Days since 1970 of a date of the Gregorian calendar, years counted from March. */
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+	int64_t y = month <= 2 ? year - 1 : year, m = month <= 2 ? month + 9 : month - 3;
+
+	return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+static int64_t unix_of(const mbedtls_x509_time *t)
+{
+	return days_of(t->year, t->mon, t->day) * 86400 + t->hour * 3600 + t->min * 60 + t->sec;
+}
+
+bool tls_server_until(const struct tls_server *t, struct str name, int64_t *unix_s)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->count; i++) {
+		int64_t until = unix_of(&t->pairs[i].chain.valid_to);
+
+		if (!tls_names_cover(&t->pairs[i].chain, name) || (any && until <= *unix_s))
+			continue;
+		*unix_s = until;
+		any = true;
+	}
+	return any;
+}
+
 /* --- choosing --- */
 
 typedef bool covers_fn(const mbedtls_x509_crt *crt, struct str name);

@@ -77,9 +77,24 @@ static void add_expose(struct tree *t, struct tree_node *to, unsigned expose)
 			add_text(t, list, NULL, words[i].text);
 }
 
-static void add_domains(struct tree *t, struct tree_node *root, const struct settings *s)
+static void add_certificate(struct tree *t, struct tree_node *to, const struct tls_server *tls,
+                            const struct domain_settings *d)
 {
-	struct tree_node *list = tree_add_array(t, root, "domains");
+	int64_t first = INT64_MAX, until;
+
+	for (size_t i = 0; tls != NULL && i < d->host_count; i++)
+		if (tls_server_until(tls, str_of(d->hosts[i]), &until) && until < first)
+			first = until;
+	if (first == INT64_MAX || first < 0)
+		tree_add_null(t, to, "certificate_until_unix");
+	else
+		tree_add_unsigned(t, to, "certificate_until_unix", (uint64_t)first);
+}
+
+static void add_domains(struct tree *t, struct tree_node *root, const struct status_source *source)
+{
+	const struct settings *s = source->settings;
+	struct tree_node      *list = tree_add_array(t, root, "domains");
 
 	for (size_t i = 0; i < s->domain_count; i++) {
 		const struct domain_settings *d = &s->domains[i];
@@ -89,6 +104,7 @@ static void add_domains(struct tree *t, struct tree_node *root, const struct set
 		add_text(t, node, "server_name", d->server_name);
 		add_text(t, node, "homeserver", d->homeserver == NULL ? NULL : d->homeserver->url);
 		add_expose(t, node, d->expose);
+		add_certificate(t, node, source->tls, d);
 	}
 }
 
@@ -229,7 +245,7 @@ enum err status_write(const struct status_source *s, struct buf *out)
 	tree_add_unsigned(t, root, "memory_class", s->settings->limits.memory_class);
 	add_listeners(t, root, s->settings);
 	add_outbounds(t, root, s->settings);
-	add_domains(t, root, s->settings);
+	add_domains(t, root, s);
 	add_homeservers(t, root, s);
 	add_queue(t, root, s);
 	add_counters(t, root);

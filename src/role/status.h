@@ -5,7 +5,8 @@
  * {"v":1,"version":"0.1.0","pid":123,"uptime_s":60,"memory_class":128,
  *  "listeners":[{"section":"federation","at":"[::]:8448"}],
  *  "outbound":[{"section":"lan","mode":"matrix-federation","at":"unix:/run/x.sock"}],
- *  "domains":[{"section":"home","server_name":"example.org","homeserver":"http://...","expose":["federation"]}],
+ *  "domains":[{"section":"home","server_name":"example.org","homeserver":"http://...","expose":["federation"],
+ *              "certificate_until_unix":n}],
  *  "homeservers":[{"section":"nas","url":"http://...","sleeps":true,
  *                  "state":"asleep","why":"announced","since_ms":60000,"next_look_ms":null,
  *                  "announced":true,"must_stay":null,"stay_ms":0,"can_wake":true,
@@ -13,6 +14,8 @@
  *  "queue":{"kind":"lmdb","waiting":2,"parked":0,"bytes":4096,"bytes_max":8388608,"disk_bytes":n,
  *           "disk_max":n,"oldest_unix_ms":n,"stranded":0,"put":n,"delivered":n,"refused":n,"failed":n,"damaged":n},
  *  "counters":{name:n}, "causes":{name:{slug:n}}, "gauges":{name:{"used":n,"limit":n,"peak":n}}}
+ *
+ * certificate_until_unix: when the first of the certificates for its host names ends, null: there is none.
  *
  * Of a homeserver without option sleeps only the first three members are there: nobody watches it. state
  * and why: slugs of fed/awake.h, since_ms: for so long. next_look_ms: until a probe, null: none is
@@ -32,6 +35,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "net/tls.h"
 #include "role/settings.h"
 #include "role/sleeper.h"
 #include "store/queue.h"
@@ -39,11 +43,12 @@
 enum { STATUS_VERSION = 1 };
 
 struct status_source {
-	const char            *version;
-	uint64_t               pid;
-	msec                   uptime_ms;
-	const struct settings *settings;
-	const struct queue    *queue; /* NULL: nothing is kept */
+	const char              *version;
+	uint64_t                 pid;
+	msec                     uptime_ms;
+	const struct settings   *settings;
+	const struct queue      *queue; /* NULL: nothing is kept */
+	const struct tls_server *tls;   /* NULL: nothing listens */
 	/* NULL: it is not watched */
 	const struct sleeper *(*sleeper)(void *arg, const struct homeserver_settings *hs);
 	void *arg;

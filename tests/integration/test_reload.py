@@ -1,7 +1,9 @@
 """SIGHUP: a new configuration is taken over as a whole, or not at all, and nobody notices."""
 
+import datetime
 import os
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -182,3 +184,25 @@ def test_limits_change(world, door, home):
     door.write_config(world.sections(home, limits={"requests_per_connection": "1"}))
     door.reload()
     assert world.peer().ask(get()).get("connection") == b"close"
+
+
+def end_of(certificate):
+    """Of a certificate, in seconds since 1970, as OpenSSL reads it."""
+    done = subprocess.run(["openssl", "x509", "-in", certificate.chain, "-noout", "-enddate", "-dateopt", "iso_8601"],
+                          capture_output=True, text=True, check=True)
+    text = done.stdout.strip().removeprefix("notAfter=")
+    return int(datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
+def test_status_says_how_long_certificates_are_good(world, home, own_door):
+    """Of a domain, the one for its names that ends first; a renewed one counts from the reload on."""
+    short = world.authority.issue("example.org", "matrix.example.org", days=(-1, 9))
+    sections = world.sections(home, host=43, domain=world.domain(files=short))
+    door = own_door(sections)
+    [domain] = door.status()["domains"]
+    assert domain["certificate_until_unix"] == end_of(short)
+    assert "certificate good for 8 more days" in door.run("status", "--socket", door.control).stdout
+    renewed = world.authority.issue("example.org", "matrix.example.org", days=(-1, 400))
+    door.write_config(world.sections(home, host=43, domain=world.domain(files=renewed)))
+    door.reload()
+    wait_until("the new one", lambda: door.status()["domains"][0]["certificate_until_unix"] == end_of(renewed))
