@@ -565,6 +565,8 @@ static void build_single(const struct config_document *d, struct settings *out)
 	};
 	memcpy(&out->limits, d->limits->values, sizeof(out->limits));
 	out->limits.memory_class = d->memory_class;
+	if (out->limits.outbound_per_server > out->limits.outbound_connections) /* the default */
+		out->limits.outbound_per_server = out->limits.outbound_connections;
 }
 
 enum err config_build(const struct config_document *d, const char *credentials, bool sections,

@@ -252,7 +252,8 @@ static enum err limits_fit(const struct config_document *d, const struct config_
 	if (l->field_max > l->request_head_max)
 		return config_refuse(d, s, "field_max", 0,
 		                     "field_max: is larger than request_head_max");
-	if (l->outbound_per_server > l->outbound_connections)
+	if (config_is_set(s, "outbound_per_server") &&
+	    l->outbound_per_server > l->outbound_connections)
 		return config_refuse(
 			d, s, "outbound_per_server", 0,
 			"outbound_per_server: is larger than outbound_connections (%u)",

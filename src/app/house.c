@@ -40,14 +40,13 @@ enum doorway_kind { DOORWAY_INBOUND, DOORWAY_OUTBOUND };
 
 /* One listener and what is behind it. */
 struct doorway {
-	struct link        link;
-	struct house      *house;
-	enum doorway_kind  kind;
-	struct endpoint    endpoint;
-	enum outbound_mode mode;
-	struct listener   *listener;
-	struct outbound   *outbound; /* DOORWAY_OUTBOUND */
-	bool               wanted;   /* by the settings being taken over */
+	struct link       link;
+	struct house     *house;
+	enum doorway_kind kind;
+	struct endpoint   endpoint;
+	struct listener  *listener;
+	struct outbound  *outbound; /* DOORWAY_OUTBOUND */
+	bool              wanted;   /* by the settings being taken over */
 };
 
 struct house {
@@ -316,12 +315,12 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 }
 
 static struct doorway *doorway_find(const struct house *h, enum doorway_kind kind,
-                                    const struct endpoint *ep, enum outbound_mode mode)
+                                    const struct endpoint *ep)
 {
 	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
 		struct doorway *d = LIST_ENTRY(l, struct doorway, link);
 
-		if (d->kind == kind && same_endpoint(&d->endpoint, ep) && d->mode == mode)
+		if (d->kind == kind && same_endpoint(&d->endpoint, ep))
 			return d;
 	}
 	return NULL;
@@ -338,10 +337,9 @@ static void doorway_close(struct doorway *d)
 
 /* The doorway for this endpoint, opened if it is not there; marked as wanted. */
 static enum err doorway_want(struct house *h, enum doorway_kind kind, const struct endpoint *ep,
-                             enum outbound_mode mode, struct house_fault *fault,
-                             struct doorway **out)
+                             struct house_fault *fault, struct doorway **out)
 {
-	struct doorway *d = doorway_find(h, kind, ep, mode);
+	struct doorway *d = doorway_find(h, kind, ep);
 	enum err        e;
 
 	*out = d;
@@ -352,9 +350,7 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 	d = calloc(1, sizeof(*d));
 	if (d == NULL)
 		return ERR_NOMEM;
-	*d = (struct doorway){
-		.house = h, .kind = kind, .endpoint = *ep, .mode = mode, .wanted = true
-	};
+	*d = (struct doorway){ .house = h, .kind = kind, .endpoint = *ep, .wanted = true };
 	e = listener_open(h->loop, ep, on_accept, d, &d->listener);
 	if (e != ERR_OK) {
 		explain_listen(fault, e, ep);
@@ -412,12 +408,10 @@ static enum err doorways_bind(struct house *h, const struct settings *s, struct 
 
 	for (size_t i = 0; e == ERR_OK && i < s->listen_count; i++)
 		if (s->listens[i].endpoint.path[0] == '\0')
-			e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint,
-			                 OUTBOUND_MATRIX_FEDERATION, fault, &d);
+			e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint, fault, &d);
 	for (size_t i = 0; e == ERR_OK && i < s->outbound_count; i++)
 		if (s->outbounds[i].endpoint.path[0] == '\0')
-			e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
-			                 s->outbounds[i].mode, fault, &d);
+			e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint, fault, &d);
 	return e;
 }
 
@@ -429,11 +423,9 @@ static enum err doorways_want(struct house *h, struct settings *s, struct house_
 	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next)
 		LIST_ENTRY(l, struct doorway, link)->wanted = false;
 	for (size_t i = 0; e == ERR_OK && i < s->listen_count; i++)
-		e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint,
-		                 OUTBOUND_MATRIX_FEDERATION, fault, &d);
+		e = doorway_want(h, DOORWAY_INBOUND, &s->listens[i].endpoint, fault, &d);
 	for (size_t i = 0; e == ERR_OK && i < s->outbound_count; i++) {
-		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
-		                 s->outbounds[i].mode, fault, &d);
+		e = doorway_want(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint, fault, &d);
 		if (e == ERR_OK)
 			e = doorway_outbound(h, s, &s->outbounds[i], d, fault);
 	}
@@ -454,7 +446,7 @@ static void doorways_settle(struct house *h, const struct settings *s)
 			keep |= d->kind == DOORWAY_INBOUND &&
 				same_endpoint(&d->endpoint, &s->listens[i].endpoint);
 		for (size_t i = 0; s != NULL && i < s->outbound_count; i++)
-			keep |= d->kind == DOORWAY_OUTBOUND && d->mode == s->outbounds[i].mode &&
+			keep |= d->kind == DOORWAY_OUTBOUND &&
 				same_endpoint(&d->endpoint, &s->outbounds[i].endpoint);
 		if (!keep)
 			doorway_close(d);
@@ -464,8 +456,7 @@ static void doorways_settle(struct house *h, const struct settings *s)
 static void doorways_reload(struct house *h, struct settings *s)
 {
 	for (size_t i = 0; i < s->outbound_count; i++) {
-		struct doorway *d = doorway_find(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint,
-		                                 s->outbounds[i].mode);
+		struct doorway *d = doorway_find(h, DOORWAY_OUTBOUND, &s->outbounds[i].endpoint);
 
 		outbound_reload(d->outbound, s, &s->outbounds[i], h->tls_client);
 	}

@@ -12,6 +12,7 @@ enum {
 	LINGER_MS = 2000,
 	LINGER_BYTES = 64 * 1024,
 	HALF_CLOSE_MS = 2000, /* a peer that ended its side may still want the answer */
+	DRAIN_HEAD_MS = 1000,
 };
 
 enum conn_state {
@@ -895,9 +896,21 @@ bool http_server_close_idle(struct http_server *s)
 	return false;
 }
 
+/* What is not yet a request is not waited for as long as one: its peer asks somebody else, or later. */
+static void drain_heads(struct http_server *s)
+{
+	for (struct link *l = s->conns.next; l != &s->conns; l = l->next) {
+		struct http_conn *c = LIST_ENTRY(l, struct http_conn, link);
+
+		if (c->state == CONN_HEAD && s->options.head_ms > DRAIN_HEAD_MS)
+			deadline_in(&c->deadline, DRAIN_HEAD_MS);
+	}
+}
+
 void http_server_drain(struct http_server *s)
 {
 	s->draining = true;
+	drain_heads(s);
 	while (!list_empty(&s->idle)) {
 		struct http_conn *c = LIST_ENTRY(s->idle.next, struct http_conn, idle_link);
 

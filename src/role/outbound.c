@@ -652,7 +652,7 @@ static void on_place(void *arg)
 	struct crossing *x = arg;
 
 	deadline_clear(&x->place_limit);
-	if (x->ob->o.section->mode == OUTBOUND_CONNECT)
+	if (http_request_head(x->request)->method == HTTP_CONNECT) /* the mode may be another now */
 		crossing_dial(x);
 	else
 		crossing_relay(x);

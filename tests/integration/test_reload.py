@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from support.process import wait_until
+from remote import Remote, synapse
 from talk import VERSION, get
 
 
@@ -184,6 +185,20 @@ def test_limits_change(world, door, home):
     door.write_config(world.sections(home, limits={"requests_per_connection": "1"}))
     door.reload()
     assert world.peer().ask(get()).get("connection") == b"close"
+
+
+def test_outbound_listener_becomes_another_kind(world, home, own_door):
+    """At the same address: not in use by another program, but ours."""
+    remote = Remote(world, "far.example", 44)
+    lan = world.outbound(f"{world.address(45)}:8009")
+    door = own_door(world.sections(home, lan, host=45))
+    assert world.plain_peer(host=45).ask(synapse("far.example")).status == 200
+    connect = ("outbound", "lan", {**world.connect_listener()[2], "listen": f"{world.address(45)}:8009"})
+    door.write_config(world.sections(home, connect, host=45))
+    door.reload()
+    wait_until("the other kind", lambda: world.plain_peer(host=45).ask(synapse("far.example")).status == 407)
+    assert len(remote.federation.requests) == 1
+    assert door.counted("reloads_refused") == 0
 
 
 def end_of(certificate):

@@ -46,6 +46,20 @@ def test_running_requests_are_finished(world, door, home):
     assert door.child.wait() == 0
 
 
+def test_half_a_head_is_not_waited_for(world, door, home):
+    """As long as a running request is: it goes first."""
+    release = holding(home)
+    running, half = world.peer(), world.peer()
+    running.send(get(VERSION + "?wait"))
+    half.send(b"GET /_matrix")
+    home.wait_requests(1)
+    door.child.signal(signal.SIGTERM)
+    half.ends()
+    release.set()
+    assert running.response().body == b"done"
+    assert door.child.wait() == 0
+
+
 def test_running_upload_is_finished(world, door, home):
     holding(home)
     peer = world.peer()

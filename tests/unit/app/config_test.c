@@ -582,6 +582,18 @@ static void the_main_section_may_come_last(void **state)
 }
 
 /* Design budgets: connections and handshakes of each class. */
+/* A ceiling that is set takes the default of another one with it. */
+static void few_connections_are_few_to_one_server(void **state)
+{
+	struct settings *s =
+		settings_of(MAIN LAN "config limits\n\toption outbound_connections '3'\n");
+
+	(void)state;
+	assert_int_equal(s->limits.outbound_connections, 3);
+	assert_int_equal(s->limits.outbound_per_server, 3);
+	settings_drop(s);
+}
+
 static void classes_have_their_budgets(void **state)
 {
 	static const struct {
@@ -691,6 +703,7 @@ int main(void)
 		TEST(credentials_replace_directories),
 		TEST(disabled_is_not_looked_at_closely),
 		TEST(the_main_section_may_come_last),
+		TEST(few_connections_are_few_to_one_server),
 		TEST(classes_have_their_budgets),
 		TEST(auto_asks_the_machine),
 		TEST(loads_a_file),
