@@ -38,6 +38,7 @@ def keeping(story):
     story.wake()
     story.gather(3 * PROMISED)
     story.look("after")
+    story.nap()
 
 
 def without(story, other):

@@ -9,12 +9,13 @@ Nobody at socialnetwork24.com sends anything meanwhile or afterwards, and nobody
 any request of that homeserver would tell tchncs.de that it is back, and end the back-off.
 """
 
+import json
 import os
 import sqlite3
 import time
 from urllib.parse import quote
 
-from ..client import ApiError
+from ..client import ApiError, Client
 from ..process import wait_until
 from ..traffic import read
 from .people import People
@@ -84,6 +85,9 @@ class Story:
         self.profiles = []   # of reads while it was off: a name, or the status of the refusal
         self.failures = {}   # of egon's question for the devices of somebody he shares no room with
         self.backoff_seen = {}
+        self.served = {}     # what anybody may ask, by path, while it was off
+        self.napped = {}     # questions of the nap, and what came
+        self.counted = None  # of the home door, when everything had been handed over
         # seconds from its first answer to the first message and to everything; None: not within the time
         self.first = self.delay = None
 
@@ -129,6 +133,7 @@ class Story:
         self.egon.wait_event(self.room, self.last_of_adam)
         self.adam.wait_event(self.room, self.egon.say(self.room, "sleep well"))
         assert self.egon.profile(self.adam.user_id)["displayname"] == "Adam"
+        assert None not in self.ask_openly().values()
         wait_until("everything to be delivered", lambda: not self.ledger.unsent(), 30)
 
     def sees_room(self, person):
@@ -150,6 +155,7 @@ class Story:
         self.failures = self.egon.call("POST", "/_matrix/client/v3/keys/query", {
             "device_keys": {self.eva.user_id: []}})["failures"]
         self.read_profile()
+        self.served = self.ask_openly()
         for number in range(PLAIN):
             self.sent["plain"].append(self.egon.say(self.room, f"plain {number}"))
             if number % 5 == 0:
@@ -186,6 +192,15 @@ class Story:
             self.profiles.append(self.egon.profile(self.adam.user_id).get("displayname"))
         except ApiError as error:
             self.profiles.append(error.status)
+
+    def ask_openly(self):
+        """What others need to check old events, and what testers ask: {path: (JSON, age)}; None: refused."""
+        home, served = self.world.home, {}
+        stranger = Client(home.through_door(), home.server_name)
+        for path in ("/_matrix/key/v2/server", "/_matrix/federation/v1/version"):
+            status, headers, body = stranger.request("GET", path, timeout=30)
+            served[path] = (json.loads(body), headers["Age"]) if status == 200 else None
+        return served
 
     def look(self, moment):
         self.backoff_seen[moment] = self.ledger.backoff()
@@ -231,6 +246,32 @@ class Story:
             if self.delay is not None or past > seconds:
                 return
             time.sleep(0.4)
+
+    # Once more, with its word
+
+    def devices_of(self, user):
+        """What egon's homeserver hears of somebody he shares no room with: it asks anew each time."""
+        answer = self.egon.call("POST", "/_matrix/client/v3/keys/query", {"device_keys": {user: []}})
+        return {member: answer.get(member) for member in ("device_keys", "master_keys", "failures")}
+
+    def nap(self):
+        """An announced sleep: whoever was asked about before is answered, device for device."""
+        home = self.world.home
+        self.counted = read(home)
+        ida = home.synapse.register("ida")
+        device = self.people.login("ida", home.synapse).device_id
+        wait_until("ida's keys", lambda: device in (self.devices_of(ida.user_id)["device_keys"].get(ida.user_id) or {}),
+                   30)
+        self.napped["device"] = device
+        self.napped["awake"] = self.devices_of(ida.user_id)
+        done = home.door.run("sleep", "nas", "--force", "--socket", home.door.control)
+        assert done.returncode == 0, done
+        assert self.night.synapse.stop() is not None
+        self.napped["asleep"] = self.devices_of(ida.user_id)
+        self.napped["stranger"] = self.devices_of(self.eva.user_id)
+        self.napped["profile"] = self.egon.profile(self.adam.user_id).get("displayname")
+        self.napped["backoff"] = self.ledger.backoff()
+        self.say("a nap: devices and profile of who was asked about before were answered")
 
     def retry_in(self):
         """Seconds from the homeserver's first answer to the sender's next attempt, by the sender's own database."""

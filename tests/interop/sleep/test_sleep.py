@@ -63,19 +63,45 @@ def test_the_receipt_arrived(kept):
 
 
 def test_questions_did_no_harm(kept, lost):
-    """Answered from what was known or refused, but so that deliveries go on: see the first tests for that."""
-    assert len(kept.profiles) == 2
-    assert all(answer in ("Adam", 502) for answer in kept.profiles), kept.profiles
+    """Answered from what was known, or refused so that deliveries go on: see the first tests for that."""
+    assert kept.profiles == ["Adam", "Adam"], "egon had looked before"
+    assert "Adam" not in lost.profiles
     for story in (kept, lost):
         assert set(story.failures) == {"socialnetwork24.com"}, "as clients see a server out of reach"
 
 
+def test_what_anybody_may_ask_is_answered(kept, lost):
+    """By what the homeserver itself had said: keys that it signed, past answers with their age."""
+    keys, age = kept.served["/_matrix/key/v2/server"]
+    assert keys["server_name"] == "socialnetwork24.com" and keys["signatures"]["socialnetwork24.com"]
+    assert int(age) >= 0
+    assert kept.served["/_matrix/federation/v1/version"][0]["server"]["name"] == "Synapse"
+    assert set(lost.served.values()) == {None}
+
+
+def test_devices_are_answered_during_an_announced_sleep(kept):
+    """The same as the homeserver said itself; of whom nobody asked before nothing is said."""
+    nap = kept.napped
+    [devices] = nap["awake"]["device_keys"].values()
+    assert set(devices) == {nap["device"]} and nap["awake"]["failures"] == {}
+    assert nap["asleep"] == nap["awake"]
+    assert set(nap["stranger"]["failures"]) == {"socialnetwork24.com"} and not nap["stranger"]["device_keys"]
+    assert nap["profile"] == "Adam"
+    assert nap["backoff"] == {}
+
+
+def test_answers_were_counted(kept):
+    counted = read(kept.world.home).counters
+    assert counted["answers_asleep"] >= 6, "two profiles, keys, version; devices and profile of the nap"
+    assert counted["answers_fresh"] == 0, "Synapse says no-store"
+
+
 def test_all_that_was_kept_was_handed_over_once(kept):
     """Nothing waits, and the homeserver refused nothing."""
-    counted = read(kept.world.home).counters
+    counted = kept.counted.counters
     assert counted["queue_delivered"] == counted["queue_accepted"] > 0
     assert counted["queue_parked"] == 0
-    assert "queue_refused" not in read(kept.world.home).failures()
+    assert "queue_refused" not in kept.counted.failures()
 
 
 def test_without_keeping_nothing_arrives(lost):
