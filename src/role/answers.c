@@ -335,23 +335,45 @@ static struct shelf_item *answer_keys_query(struct answers *a, const struct snap
 	return i;
 }
 
+/* POST /_matrix/key/v2/query: does it ask about us? */
+static bool asks_about(struct str body, struct str server_name)
+{
+	struct json_member asked = { .key = STRL("server_keys") };
+	struct json_items  it;
+	struct json_item   item = { .kind = JSON_NONE };
+	enum json_kind     kind;
+
+	if (json_find(body, JSON_REFUSE_REPEAT, &asked, 1) != ERR_OK || asked.kind != JSON_OBJECT ||
+	    json_items_begin(&it, asked.value, NULL, &kind) != ERR_OK)
+		return false;
+	while (json_items_next(&it, &item) == ERR_OK && item.kind != JSON_END)
+		if (json_text_eq(item.key, server_name))
+			return true;
+	return false;
+}
+
+static bool is_about_us(const struct snapshot_question *q)
+{
+	char          name[256];
+	struct writer w = writer_over(name, sizeof(name));
+
+	if (q->match->arg_count == 0)
+		return asks_about(q->body, q->server_name);
+	asleep_write_decoded(&w, q->match->args[0]);
+	return !w.failed && str_eq(writer_done(&w), q->server_name);
+}
+
 /* A notary's answer about our own name: its own document, which is signed by both, both being itself. */
 static struct shelf_item *answer_key_query(struct answers *a, const struct snapshot_question *q)
 {
 	struct asleep_match      keys = { .endpoint = ASLEEP_KEY_SERVER,
 		                          .row = asleep_row_of(ASLEEP_KEY_SERVER) };
 	struct snapshot_question about_us = { .match = &keys, .server_name = q->server_name };
-	char                     name[256];
-	struct writer            w = writer_over(name, sizeof(name));
-	struct shelf_item       *kept, *i = NULL;
+	struct writer            w;
+	struct shelf_item       *kept = is_about_us(q) ? find_asked(a, &about_us) : NULL;
+	struct shelf_item       *i = NULL;
 	char                    *doc = NULL, *json = NULL;
 
-	if (q->match->arg_count == 0)
-		return NULL;
-	asleep_write_decoded(&w, q->match->args[0]);
-	if (w.failed || !str_eq(writer_done(&w), q->server_name))
-		return NULL;
-	kept = find_asked(a, &about_us);
 	if (kept == NULL || !shelf_copy_body(kept, &doc))
 		return NULL;
 	json = malloc(kept->body_len + 32);

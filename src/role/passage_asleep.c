@@ -136,11 +136,30 @@ static bool passage_may_repeat(const struct passage *p, enum err e)
 		(never_sent || http_request_head(p->request)->method != HTTP_POST);
 }
 
+/* The body, if it came with the head: it is not waited for. */
+static struct str whole_body(struct passage *p)
+{
+	const struct head *h = http_request_head(p->request);
+	struct str         span = STRL("");
+
+	if (h->body == BODY_LENGTH)
+		span = http_request_peek(p->request);
+	return span.len == h->content_length ? span : STRL("");
+}
+
 /* What anybody may ask for; for the rest see is_known(). */
 static bool passage_answer_openly(struct passage *p)
 {
-	return p->match.row->auth == ASLEEP_AUTH_NONE &&
-		passage_answers_know(p, STRL(""), STRL("")) && passage_give_kept(p);
+	struct str body;
+
+	if (p->match.row->auth != ASLEEP_AUTH_NONE)
+		return false;
+	body = p->match.endpoint == ASLEEP_KEY_QUERY ? whole_body(p) : STRL("");
+	if (!passage_answers_know(p, STRL(""), body))
+		return false;
+	if (body.len > 0)
+		http_request_consume(p->request, body.len);
+	return passage_give_kept(p);
 }
 
 bool passage_asleep_failed(struct passage *p, enum err e, const struct str *copy)

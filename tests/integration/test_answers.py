@@ -13,7 +13,7 @@ from support.http1 import Cut
 from support.matrix import Signer, now_ms
 from support.process import wait_until
 from support.raw import Peer
-from talk import assert_error, get, head
+from talk import assert_error, get, head, post
 from test_control_queue import House
 from test_sleeping import Night, Origin
 
@@ -264,6 +264,11 @@ def test_notary_about_itself(nights, world, book, name, kept):
     assert response.status == 200
     expected = b'{"server_keys":[%s]}' % (book.pages[KEYS][1] if kept else b"")
     assert response.body == expected
+    asked = json.dumps({"server_keys": {"example.net": {}, name: {}}}).encode()
+    response = world.peer().ask(post("/_matrix/key/v2/query", asked))
+    assert (response.status, response.body) == (200, expected)
+    for odd in (b"{", b"[]", b'{"server_keys":[]}'):
+        assert world.peer().ask(post("/_matrix/key/v2/query", odd)).body == b'{"server_keys":[]}'
 
 
 def test_found_out_only_now(nights, world, home, book, egon):
