@@ -145,6 +145,7 @@ static enum err neighbour_reception(struct house *h, struct neighbour *n, const 
 		.queue = h->queue,
 		.verifier = h->verifier,
 		.keyring = h->keyring,
+		.answers = h->answers,
 	};
 
 	return reception_new(&o, &n->reception);

@@ -335,6 +335,27 @@ static struct shelf_item *answer_keys_query(struct answers *a, const struct snap
 	return i;
 }
 
+/* GET /_matrix/key/v2/server */
+static struct shelf_item *find_keys(struct answers *a, struct str server_name)
+{
+	struct asleep_match      match = { .endpoint = ASLEEP_KEY_SERVER,
+		                           .row = asleep_row_of(ASLEEP_KEY_SERVER) };
+	struct snapshot_question q = { .match = &match, .server_name = server_name };
+
+	return find_asked(a, &q);
+}
+
+bool answers_want_keys(struct answers *a, struct str server_name)
+{
+	const struct shelf_item *i = find_keys(a, server_name);
+	uint64_t                 now = loop_unix_ms(a->loop);
+
+	if (a->shelf.max == 0)
+		return false;
+	return i == NULL || i->until_unix_ms <= now || now < i->taken_unix_ms ||
+		now - i->taken_unix_ms > i->until_unix_ms - now;
+}
+
 /* POST /_matrix/key/v2/query: does it ask about us? */
 static bool asks_about(struct str body, struct str server_name)
 {

@@ -49,6 +49,9 @@ struct shelf_item *answers_fresh(struct answers *a, const struct snapshot_questi
 struct shelf_item *answers_asleep(struct answers *a, const struct snapshot_question *q,
                                   const struct head *request, bool exact);
 
+/* Of our own server keys nothing is kept, or what is kept is past the half of its life. */
+bool answers_want_keys(struct answers *a, struct str server_name);
+
 /* For the field Age. */
 uint64_t answers_age_s(const struct answers *a, const struct shelf_item *i);
 

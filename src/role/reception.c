@@ -104,9 +104,27 @@ static void reception_gone(struct reception *r)
 		drain_abandon(r->drain);
 }
 
+/* A server_name that this homeserver has. */
+static const char *name_of(void *arg, size_t n)
+{
+	const struct reception *r = arg;
+	const struct settings  *s = r->settings;
+
+	for (size_t i = 0; s != NULL && i < s->domain_count; i++) {
+		const struct domain_settings *d = &s->domains[i];
+
+		if (d->homeserver != NULL && strcmp(d->homeserver->url, r->url) == 0 && n-- == 0)
+			return d->server_name;
+	}
+	return NULL;
+}
+
 static void on_changed(void *arg)
 {
 	struct reception *r = arg;
+
+	if (r->own_keys != NULL)
+		own_keys_set(r->own_keys, sleeper_state(r->sleeper) == AWAKE_AWAKE);
 
 	if (r->drain != NULL && !sleeper_relays(r->sleeper))
 		drain_close(r->drain);
@@ -182,6 +200,8 @@ void reception_set(struct reception *r, const struct settings *s,
 	reception_share(r, s->limits.memory_class);
 	r->vigils.max = s->limits.inbound_connections / 4;
 	sleeper_set(r->sleeper, hs, u);
+	if (r->own_keys != NULL)
+		own_keys_upstream(r->own_keys, u);
 	reception_lane_left(r); /* a domain that came back may have left something */
 }
 
@@ -209,6 +229,8 @@ void reception_retire(struct reception *r)
 	r->settings = NULL;
 	if (r->drain != NULL)
 		drain_close(r->drain);
+	if (r->own_keys != NULL)
+		own_keys_set(r->own_keys, false);
 	reception_drop(r);
 }
 
@@ -233,7 +255,12 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 		  .emptied = on_emptied,
 		  .arg = r,
 	};
-	enum err e = ERR_OK;
+	struct own_keys_options own_keys = { .loop = o->loop,
+		                             .answers = o->answers,
+		                             .upstream = o->upstream,
+		                             .name = name_of,
+		                             .arg = r };
+	enum err                e = ERR_OK;
 
 	if (r == NULL)
 		return ERR_NOMEM;
@@ -250,6 +277,8 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 	drain.lanes = &r->lanes;
 	if (o->queue != NULL)
 		e = drain_new(&drain, &r->drain);
+	if (e == ERR_OK && o->answers != NULL)
+		e = own_keys_new(&own_keys, &r->own_keys);
 	if (e == ERR_OK)
 		e = sleeper_new(&sleeper, &r->sleeper);
 	if (e != ERR_OK) {
@@ -265,6 +294,7 @@ void reception_drop(struct reception *r)
 	if (r == NULL || --r->refs > 0)
 		return;
 	drain_free(r->drain);
+	own_keys_free(r->own_keys);
 	sleeper_free(r->sleeper);
 	free(r);
 }

@@ -11,6 +11,7 @@
 
 #include "role/copies.h"
 #include "role/drain.h"
+#include "role/own_keys.h"
 #include "role/gate.h"
 #include "role/settings.h"
 #include "role/sleeper.h"
@@ -34,7 +35,8 @@ struct reception {
 	struct verifier       *verifier; /* borrowed */
 	struct keyring        *keyring;  /* borrowed */
 	struct sleeper        *sleeper;
-	struct drain          *drain; /* NULL without queue */
+	struct drain          *drain;    /* NULL without queue */
+	struct own_keys       *own_keys; /* NULL: no answers are kept */
 	struct lanes           lanes;
 	struct vigils          vigils;
 	struct link            guests;    /* struct reception_guest */
@@ -54,6 +56,7 @@ struct reception_options {
 	struct queue                     *queue;
 	struct verifier                  *verifier;
 	struct keyring                   *keyring;
+	struct answers                   *answers; /* borrowed; NULL: none are kept */
 };
 
 enum err          reception_new(const struct reception_options *o, struct reception **out);
