@@ -148,10 +148,19 @@ static size_t fit_to_disk(const char *path, const char *data, size_t wanted, siz
 	return (size_t)(bytes / page * page);
 }
 
+/*
+ * LMDB notes its readers in a file that it maps for writing. When UBIFS has no room left, touching that page
+ * ends the process with SIGBUS, so it must not exist where the process has to go on at any price.
+ */
+static unsigned locking(const struct env *e)
+{
+	return e->durable ? MDB_NOLOCK : 0;
+}
+
 static enum err start(struct env *e, const char *path)
 {
 	MDB_txn *txn = NULL;
-	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (e->durable ? 0 : MDB_NOMETASYNC);
+	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (e->durable ? 0 : MDB_NOMETASYNC) | locking(e);
 	int      rc = mdb_env_create(&e->mdb);
 
 	if (rc == 0)

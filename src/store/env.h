@@ -3,7 +3,8 @@
  *
  * The only home of LMDB. Reading happens in the loop's thread at once (a page that is mapped), writing
  * in groups by env_apply(), which waits for the disk and belongs into a job (loop/work.h); the two
- * may run at the same time, two env_apply() may not.
+ * may run at the same time, two env_apply() may not. A durable one is for one call at a time, and its owner
+ * keeps other processes out: it is opened without LMDB's table of readers (MDB_NOLOCK).
  *
  * LMDB trusts its file: one that is shorter than its last used page kills the process with SIGBUS. So
  * the file is looked at before it is opened, and a damaged one is moved aside.

@@ -314,12 +314,22 @@ bool queue_is_there(const char *state_dir)
 	return name_site(&at, &o, &fault) == ERR_OK && access(at.marker, F_OK) == 0;
 }
 
+/* Only if need be: on flash that is full even this has no room. */
+static enum err close_to_others(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & 07777) == 0700)
+		return ERR_OK;
+	return chmod(path, 0700) == 0 ? ERR_OK : place_err(errno);
+}
+
 static enum err make_site(const struct site *at, struct queue_fault *fault)
 {
 	enum err e = place_make(at->path);
 
-	if (e == ERR_OK && chmod(at->path, 0700) != 0)
-		e = place_err(errno);
+	if (e == ERR_OK)
+		e = close_to_others(at->path);
 	if (e != ERR_OK)
 		queue_fault_add(fault, "%s cannot be made ready: %s", at->path, strerror(errno));
 	if (e != ERR_OK || at->o->allow_volatile || !place_is_volatile(at->path))

@@ -18,6 +18,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 # pylint: disable=wrong-import-position
 import ext4
 import flash
+import full
 import mutants
 import nand
 import vm
@@ -87,6 +88,8 @@ FLASH = (
     ("ubifs", "journal", SHIM, "queue_driver", 0.05, True),
 )
 
+FULL = (("jffs2", "journal"), ("ubifs", "lmdb"), ("ubifs", "journal"), ("ext4", "lmdb"), ("ext4", "journal"))
+
 
 def on_flash(kernel, archive, where, wanted, report):
     outcome, machines = Outcome(), []
@@ -105,6 +108,11 @@ def on_flash(kernel, archive, where, wanted, report):
                 outcome.broken(f"{store} on {kind}, {how}", result, counts=bool(before))
             else:
                 outcome.good(kind, result)
+        for kind, store in FULL:
+            found = full.run(writer, kind, store, False, where) + full.run(writer, kind, store, True, where)
+            report(f"{store} on {kind}, filled up by others: {' / '.join(found) or 'drains, and lives on'}")
+            for text in found:
+                outcome.wrong(f"{store} on full {kind}: {text}")
         result = nand.run(writer, max(3, int(wanted * 0.04)))
         report(f"lmdb on ubifs on NAND, flushed: {result.states} states between two calls, "
                f"{result.acknowledgements} acknowledgements, {result.lost} lost")
