@@ -138,6 +138,13 @@ enum err place_write(const char *path, const char *text)
 	return e;
 }
 
+uint64_t place_size_bytes(const char *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_blocks * fs.f_frsize : 0;
+}
+
 uint64_t place_free_bytes(const char *path)
 {
 	struct statvfs fs;

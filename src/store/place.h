@@ -30,6 +30,9 @@ enum err place_sync_parent(const char *path);
 /* Replaces path by text, all or nothing, durable. At most 256 bytes. */
 enum err place_write(const char *path, const char *text);
 
+/* All of the disk; 0 when the system does not say. */
+uint64_t place_size_bytes(const char *path);
+
 /* Space left for us; UINT64_MAX when the system does not say. */
 uint64_t place_free_bytes(const char *path);
 

@@ -54,6 +54,10 @@ typedef bool queue_record_fn(void *arg, const struct queue_key *key, struct str 
 struct queue_backend_ops {
 	const char *name;
 
+	/* What is put by so that verdicts can be written to a full disk: so much, and a share of the disk. */
+	size_t   ballast_bytes;
+	unsigned ballast_share; /* 100: a hundredth. 0: none */
+
 	/*
 	 * All or nothing, also across a power cut; durable when it returns ERR_OK. Otherwise it may or may
 	 * not be there after a restart. admits: new items, refused (ERR_LIMIT) while there is still room left

@@ -509,8 +509,14 @@ static void journal_close(struct queue_backend *base)
 	free(j);
 }
 
+/*
+ * JFFS2 refuses to write where it could not win back more than an erase block and a hundredth of the chip.
+ * (jffs2_reserve_space() in Linux: nospc_dirty_size)
+ */
 static const struct queue_backend_ops journal_ops = {
 	.name = "journal",
+	.ballast_bytes = 3 * 64 * 1024,
+	.ballast_share = 100,
 	.commit = journal_commit,
 	.read = journal_read,
 	.walk = journal_walk,

@@ -153,6 +153,7 @@ static void lmdb_close(struct queue_backend *base)
 
 static const struct queue_backend_ops lmdb_ops = {
 	.name = "lmdb",
+	.ballast_bytes = 64 * 1024,
 	.commit = lmdb_commit,
 	.read = lmdb_read,
 	.walk = lmdb_walk,

@@ -498,7 +498,20 @@ void queue_store_close(struct queue_store *s)
 
 /* --- ballast --- */
 
-enum { BALLAST_BYTES = 64 * 1024, BALLAST_WHEN_FREE = 512 * 1024 };
+enum {
+	BALLAST_PIECE = 32 * 1024,
+	BALLAST_SHARE_MAX = 512 * 1024,
+	BALLAST_REST = 448 * 1024, /* left free beside it, or there is none */
+};
+
+static size_t ballast_bytes(const struct queue_store *s)
+{
+	const struct queue_backend_ops *ops = s->backend->ops;
+	uint64_t share = ops->ballast_share > 0 ? place_size_bytes(s->path) / ops->ballast_share
+						: 0;
+
+	return ops->ballast_bytes + (size_t)(share < BALLAST_SHARE_MAX ? share : BALLAST_SHARE_MAX);
+}
 
 static void ballast_name(const struct queue_store *s, char name[PLACE_PATH_MAX + 16])
 {
@@ -517,15 +530,20 @@ bool queue_store_spend_ballast(struct queue_store *s)
 }
 
 /* Random, because JFFS2 compresses. */
-static bool write_ballast(const char *name)
+static bool write_ballast(const char *name, size_t size)
 {
-	char *bytes = malloc(BALLAST_BYTES);
+	char *bytes = malloc(BALLAST_PIECE);
 	int   fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool  ok = bytes != NULL && fd >= 0;
 
-	if (ok)
-		loop_random(bytes, BALLAST_BYTES);
-	ok = ok && write(fd, bytes, BALLAST_BYTES) == BALLAST_BYTES && fsync(fd) == 0;
+	while (ok && size > 0) {
+		size_t n = size < BALLAST_PIECE ? size : BALLAST_PIECE;
+
+		loop_random(bytes, n);
+		ok = write(fd, bytes, n) == (ssize_t)n;
+		size -= n;
+	}
+	ok = ok && fsync(fd) == 0;
 	if (fd >= 0)
 		close(fd);
 	free(bytes);
@@ -535,15 +553,17 @@ static bool write_ballast(const char *name)
 void queue_store_keep_ballast(struct queue_store *s)
 {
 	char        name[PLACE_PATH_MAX + 16];
+	size_t      size;
 	struct stat st;
 
 	if (s->has_ballast)
 		return;
 	ballast_name(s, name);
-	if (stat(name, &st) == 0 && st.st_size == BALLAST_BYTES)
+	size = ballast_bytes(s);
+	if (stat(name, &st) == 0 && (uint64_t)st.st_size >= size)
 		s->has_ballast = true;
-	else if (place_free_bytes(s->path) >= BALLAST_WHEN_FREE)
-		s->has_ballast = write_ballast(name);
+	else if (place_free_bytes(s->path) >= (uint64_t)size + BALLAST_REST)
+		s->has_ballast = write_ballast(name, size);
 	if (!s->has_ballast)
 		(void)unlink(name); /* half of it is of no use */
 }
