@@ -417,3 +417,26 @@ def test_secrets_are_refused_unless_asked(archer, path, text):
 def test_no_secret_is_in_an_image_by_itself(archer):
     script = first_boot(archer, *ALL)
     assert "secret_file='/etc/doorstep/outbound.secret'" in script and "PRIVATE" not in script
+
+
+# ---- with the package as it is made ----
+
+@pytest.mark.parametrize("release,apk", [("24.10.2", False), ("25.12.0", True)])
+def test_takes_what_pack_makes(bench, release, apk):
+    subprocess.run([ROOT / "firmware/openwrt/pack", "--executable", executable(), "--arch", "mips_24kc", "--static",
+                    "--out", bench.packages], cwd=ROOT, check=True, capture_output=True)
+    bench.imagebuilder(release=release, apk=apk)
+    bench.build(*with_packages(bench), *SITE)
+    (_, _, packages), = bench.builder.calls("image")
+    assert len(packages) == 1
+    assert re.fullmatch(r"doorstep-[\w.-]+\.apk" if apk else r"doorstep_[\w.-]+_mips_24kc\.ipk", packages[0])
+
+
+def test_settings_fit_the_package(archer, tmp_path):
+    """The sections that the script fills are not those of the package's own default configuration."""
+    default = (ROOT / "firmware/openwrt/doorstep/files/doorstep.config").read_text(encoding="utf-8")
+    shipped = dict(re.findall(r"^config (\w+) '(\w+)'$", default, re.M))
+    assert shipped["doorstep"] == "main", "the script sets options of it"
+    sections = Uci(first_boot(archer, *ALL)).sections
+    assert not {"nas", "home", "federation", "lan"} & set(shipped.values())
+    assert {kind for kind, _ in sections.values()} == {"doorstep", "homeserver", "domain", "listen", "outbound"}
