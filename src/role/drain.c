@@ -44,6 +44,7 @@ struct delivery {
 	bool                 waiting; /* for the upstream's address */
 	bool                 begun;   /* something of it was sent */
 	size_t               sent;    /* of the body */
+	uint64_t             bytes;   /* counted in drain->in_hand */
 	uint64_t             sequence;
 	uint32_t             tries;
 	msec                 tried_ms;
@@ -57,7 +58,8 @@ struct drain {
 	struct link            deliveries, rests[REST_BUCKETS];
 	uint64_t               took; /* transactions that the homeserver took */
 	unsigned               running;
-	struct deadline        again; /* pace, and the end of rests */
+	uint64_t               in_hand; /* bytes of those that are running */
+	struct deadline        again;   /* pace, and the end of rests */
 	struct soon            look;
 	msec                   paced_until;            /* no delivery starts before */
 	struct queue_lane_info lanes[LANES_LOOKED_AT]; /* of drain_go() */
@@ -180,6 +182,7 @@ static void delivery_free(struct delivery *v)
 	queue_item_free(v->item);
 	list_remove(&v->link);
 	v->drain->running--;
+	v->drain->in_hand -= v->bytes;
 	free(v);
 }
 
@@ -446,6 +449,14 @@ static void on_read(void *arg, enum err e, const struct queue_info *info, struct
 	delivery_start_call(v);
 }
 
+/* Of the lane's next item. */
+static uint64_t bytes_of(const struct drain *d, const struct queue_lane_info *lane)
+{
+	struct queue_info info;
+
+	return queue_find(d->o.queue, lane->sequence, &info) == ERR_OK ? info.bytes : 0;
+}
+
 static enum err delivery_start(struct drain *d, const struct queue_lane_info *lane)
 {
 	struct delivery *v = calloc(1, sizeof(*v));
@@ -459,6 +470,8 @@ static enum err delivery_start(struct drain *d, const struct queue_lane_info *la
 	list_init(&v->wait.link);
 	list_push_back(&d->deliveries, &v->link);
 	d->running++;
+	v->bytes = bytes_of(d, lane);
+	d->in_hand += v->bytes;
 	(void)str_copy(lane->server_name, v->server_name, sizeof(v->server_name));
 	(void)str_copy(lane->origin, v->origin, sizeof(v->origin));
 	e = queue_read_start(&v->read, d->o.queue, str_of(v->server_name), str_of(v->origin),
@@ -529,9 +542,14 @@ static const struct queue_lane_info *free_lane(struct drain *d, msec now, bool *
 		}
 		after = n > 0 ? d->lanes[n - 1].sequence : 0;
 	} while (best == NULL && n == LANES_LOOKED_AT); /* the next ones overwrite these */
-	if (best != NULL)
-		*turn_of(d, best) = ++d->turn;
 	return best;
+}
+
+/* An item is in memory while it is on its way: large ones go alone. */
+static bool has_place(const struct drain *d, const struct queue_lane_info *lane)
+{
+	return d->running == 0 || d->o.in_hand_max == 0 ||
+		d->in_hand + bytes_of(d, lane) <= d->o.in_hand_max;
 }
 
 static void drain_go(void *arg)
@@ -548,9 +566,13 @@ static void drain_go(void *arg)
 		return;
 	}
 	lane = free_lane(d, now, &left);
+	if (lane != NULL && !has_place(d, lane))
+		return; /* it keeps its turn; the end of a delivery looks again */
 	if (lane != NULL) {
-		msec pause = delivery_start(d, lane) == ERR_NOMEM ? PAUSE_MIN_MS : d->o.pace_ms;
+		msec pause;
 
+		*turn_of(d, lane) = ++d->turn;
+		pause = delivery_start(d, lane) == ERR_NOMEM ? PAUSE_MIN_MS : d->o.pace_ms;
 		d->paced_until = now + pause;
 		deadline_in(&d->again, pause);
 		return;

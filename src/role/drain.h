@@ -20,11 +20,12 @@ struct drain;
 struct drain_options {
 	struct loop        *loop;
 	struct queue       *queue;
-	struct upstream    *upstream;  /* kept */
-	const struct lanes *lanes;     /* live ones are left alone */
-	unsigned            parallel;  /* lanes at once */
-	msec                pace_ms;   /* between two deliveries */
-	msec                answer_ms; /* patience with one */
+	struct upstream    *upstream; /* kept */
+	const struct lanes *lanes;    /* live ones are left alone */
+	unsigned            parallel; /* lanes at once */
+	size_t in_hand_max;           /* bytes of what is under way, but always one; 0: no bound */
+	msec   pace_ms;               /* between two deliveries */
+	msec   answer_ms;             /* patience with one */
 	/* Is this server name one of the homeserver's? */
 	bool (*serves)(void *arg, struct str server_name);
 	/* What a delivery said about the homeserver: it answered, or could not be reached. */

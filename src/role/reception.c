@@ -248,6 +248,7 @@ enum err reception_new(const struct reception_options *o, struct reception **out
 		  .queue = o->queue,
 		  .upstream = o->upstream,
 		  .parallel = DRAIN_PARALLEL,
+		  .in_hand_max = ceilings_of(o->settings->limits.memory_class)->early,
 		  .pace_ms = DRAIN_PACE_MS,
 		  .answer_ms = DRAIN_ANSWER_MS,
 		  .serves = serves,

@@ -78,6 +78,7 @@ static struct upstream *upstream;
 static struct queue    *queue;
 static struct drain    *drain;
 static struct lanes     lanes;
+static struct str       body = STR("{}");
 static char             dir[64];
 
 static void on_visitor(void *arg)
@@ -141,7 +142,7 @@ static void keep(unsigned n, const char *transaction_id)
 		                   .method = STRL("PUT"),
 		                   .authorization = STRL("X-Matrix origin=x\n"),
 		                   .at_unix_ms = 1800000000000u,
-		                   .body = STRL("{}") };
+		                   .body = body };
 
 	snprintf(origin, sizeof(origin), "server%u.test", n);
 	snprintf(target, sizeof(target), "/_matrix/federation/v1/send/%s", transaction_id);
@@ -180,26 +181,32 @@ static void open_home(void)
 	assert_int_equal(upstream_new(the_loop, &settings, &limits, NULL, NULL, &upstream), ERR_OK);
 }
 
-static int setup(void **state)
+static enum err open_drain(size_t in_hand_max)
 {
-	struct drain_options o = { .lanes = &lanes,
+	struct drain_options o = { .loop = the_loop,
+		                   .queue = queue,
+		                   .upstream = upstream,
+		                   .lanes = &lanes,
 		                   .parallel = 3,
+		                   .in_hand_max = in_hand_max,
 		                   .pace_ms = 0,
 		                   .answer_ms = 10000,
 		                   .serves = serves,
 		                   .heard = on_heard,
 		                   .emptied = on_emptied };
 
+	return drain_new(&o, &drain);
+}
+
+static int setup(void **state)
+{
 	if (harness_setup(state) != 0)
 		return 1;
 	visitor_count = refused = taken = emptied = 0;
 	lanes_init(&lanes);
 	open_queue();
 	open_home();
-	o.loop = the_loop;
-	o.queue = queue;
-	o.upstream = upstream;
-	return drain_new(&o, &drain) == ERR_OK ? 0 : 1;
+	return open_drain(0) == ERR_OK ? 0 : 1;
 }
 
 static int teardown(void **state)
@@ -264,6 +271,35 @@ static void lanes_take_turns(void **state)
 	assert_in_range(late_after, 0, 3);
 }
 
+/* Of large ones as many are in memory as fit, or one. */
+static void large_ones_go_alone(void **state)
+{
+	static const size_t cases[][2] = { { 100, 1 }, { 10000, 1 }, { 15000, 2 }, { 0, 3 } };
+	static char         large[6000];
+	char                name[32];
+
+	(void)state;
+	memset(large, ' ', sizeof(large));
+	large[0] = '{';
+	large[sizeof(large) - 1] = '}';
+	body = str_span(large, sizeof(large));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		drain_free(drain);
+		assert_int_equal(open_drain(cases[i][0]), ERR_OK);
+		taken = emptied = 0;
+		for (unsigned n = 0; n < 6; n++) {
+			snprintf(name, sizeof(name), "good-%u-%u", (unsigned)i, n);
+			keep(n, name);
+		}
+		drain_open(drain);
+		while (emptied == 0)
+			harness_run_for(5);
+		assert_int_equal(taken, 6);
+		assert_int_equal(visitor_count, cases[i][1]); /* kept connections are used again */
+	}
+	body = STRL("{}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +307,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failing_lanes_hide_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(resting_lanes_are_not_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(lanes_take_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(large_ones_go_alone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
