@@ -72,6 +72,8 @@ void crossing_local(struct crossing *x, const struct domain_settings *d)
 	}
 	if (x->watch != NULL)
 		local_watch(x);
+	free(x->watch); /* it saw nothing, which would count as a change of everybody's */
+	x->watch = NULL;
 	crossing_free(x);
 	ob->o.local(ob->o.arg, r, name);
 }
