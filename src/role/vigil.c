@@ -225,14 +225,22 @@ static void name_client(struct vigil *v)
 	v->o.client = NULL; /* the caller's */
 }
 
+/* It is being found out, or has answered again: nobody need be woken, and it takes moments. */
+static bool is_about_to_be_known(const struct sleeper *s)
+{
+	return sleeper_state(s) == AWAKE_SUSPECT || sleeper_state(s) == AWAKE_DRAINING;
+}
+
 static void vigil_client(struct vigil *v)
 {
-	if (v->o.client == NULL) {
+	if (v->o.client != NULL) {
+		name_client(v);
+		vigil_wait(v, v->o.row->wakes != ASLEEP_WAKES_NEVER);
+	} else if (is_about_to_be_known(v->o.sleeper)) {
+		vigil_wait(v, false);
+	} else {
 		vigil_tell(v, VIGIL_REFUSE, ERR_DENIED);
-		return;
 	}
-	name_client(v);
-	vigil_wait(v, v->o.row->wakes != ASLEEP_WAKES_NEVER);
 }
 
 static enum err vigil_begin(struct vigil *v)

@@ -926,6 +926,30 @@ def test_held_and_relayed(nights, egon, world):
     assert peer.ask(egon.get(PROFILE)).status == 200, "on the same connection"
 
 
+def test_strangers_wait_while_it_is_found_out(nights, world):
+    """Whoever logs in just when doorstep has started has no token that could be known."""
+    night, asked, may_answer = nights(asleep=False), threading.Event(), threading.Event()
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"GET":
+            asked.set()
+            may_answer.wait(20)
+        exchange.respond(body=b"{}")
+
+    night.home.script = script
+    night.restart(signal.SIGTERM)
+    assert asked.wait(10), "doorstep's own first question"
+    peer, body = world.peer(), b'{"type":"m.login.password"}'
+    peer.send(head("POST", "/_matrix/client/v3/login", f"Content-Length: {len(body)}") + body)
+    night.door.wait_gauge("held_requests_open", 1)
+    may_answer.set()
+    assert peer.response("POST").status == 200
+    night.sleep()
+    night.wait_state("asleep")
+    assert_error(world.peer().ask(head("POST", "/_matrix/client/v3/login", "Content-Length: 2") + b"{}"), 503)
+
+
 def test_held_post_is_relayed_with_its_body(nights, egon):
     night = nights(homeserver=WAKES)
     target, body = "/_matrix/federation/v1/user/keys/query", b'{"device_keys": {"@adam:example.org": []}}'

@@ -86,6 +86,8 @@ class Domain:
 
     def wait_ready(self):
         self.child.wait_ready(lambda: "is ready" in self.child.log_text())
+        wait_until("the door to find its homeserver", lambda: all(
+            homeserver["state"] == "awake" for homeserver in self.door.status()["homeservers"]))
 
     def suspend(self):
         """Closes the lid of the homeserver."""
