@@ -250,6 +250,15 @@ static struct shelf_item *find_asked(struct answers *a, const struct snapshot_qu
 	return find(a, snapshot_kind_of(q->match->row), writer_done(&w));
 }
 
+/* What comes from the disk is never fresh. */
+static struct shelf_item *find_in_memory(struct answers *a, const struct snapshot_question *q)
+{
+	char          name[SNAPSHOT_NAME_MAX];
+	struct writer w = writer_over(name, sizeof(name));
+
+	return snapshot_name(q, &w) ? shelf_find(&a->shelf, writer_done(&w)) : NULL;
+}
+
 struct shelf_item *answers_fresh(struct answers *a, const struct snapshot_question *q,
                                  const struct head *request)
 {
@@ -257,7 +266,7 @@ struct shelf_item *answers_fresh(struct answers *a, const struct snapshot_questi
 
 	if (!snapshot_may_repeat(q->match->row, request))
 		return NULL;
-	i = find_asked(a, q);
+	i = find_in_memory(a, q);
 	if (i == NULL || i->is_recalled || loop_now(a->loop) >= i->fresh_until)
 		return NULL;
 	return shelf_hold(i);
