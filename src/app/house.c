@@ -654,7 +654,8 @@ static enum err open_shared(struct house *h, struct settings *s, struct house_fa
 enum {
 	KEYS_PER_CLASS_BYTES = 4096,
 	QUEUE_FILE_MIN = 4 * 1024 * 1024,
-	PENDING_PER_CLASS_MB = 64 * 1024
+	PENDING_PER_CLASS_MB = 64 * 1024,
+	PENDING_PER_SMALL_MB = 32 * 1024 /* in the class of 64 MB */
 };
 
 /* Of all that sleep together; the file is twice that. */
@@ -675,7 +676,8 @@ static void open_queue(struct house *h, const struct settings *s)
 		                   .bytes_max = queue_bytes(s),
 		                   .map_bytes = map < QUEUE_FILE_MIN ? QUEUE_FILE_MIN : (size_t)map,
 		                   .pending_bytes_max = s->limits.memory_class *
-		                           PENDING_PER_CLASS_MB };
+		                           (s->limits.memory_class < 128 ? PENDING_PER_SMALL_MB
+		                                                         : PENDING_PER_CLASS_MB) };
 	struct queue_fault   fault = { .text = "" };
 	enum err             e = ERR_UNSUPPORTED;
 

@@ -15,8 +15,8 @@ static const struct ceilings {
 } ceilings[] = {
 	{ 512, 12800 * KB, 28 * 1024 * KB },
 	{ 256, 12800 * KB, 14 * 1024 * KB },
-	{ 128, 4096 * KB, 5 * 1024 * KB },
-	{ 64, 1024 * KB, 1536 * KB },
+	{ 128, 4096 * KB, 8 * 1024 * KB },
+	{ 64, 1024 * KB, 2560 * KB },
 };
 
 static const struct ceilings *ceilings_of(unsigned memory_class)

@@ -23,7 +23,7 @@ def door(world, home, second):
                        client_url="https://chat.two.example")
     rsa = world.domain("rsa.example", homeserver="nas", files=authority.issue("rsa.example", rsa=True))
     main, _, nas, *rest = world.sections(home, limits={"handshake_timeout": "1s"})
-    return world.door([main, one, two, rsa, nas, ("homeserver", "second", {"url": world.url_of(second)}), *rest])
+    return world.door([main, one, two, rsa, nas, ("homeserver", "second", {"url": world.url_of(second), "repeat_answers": "0"}), *rest])
 
 
 def names_of(peer):

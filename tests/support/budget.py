@@ -81,12 +81,12 @@ def rows(memory_class):
     assert options["outbound"]["connection_limit"] == outbound, "or those that wait need a row of their own"
     relayed = min(inbound, options["homeserver"]["connection_limit"])
     always = {
-        "process": 512,
+        "process": 560,
         "cache of lookups": min(kib(limits["cache_bytes"]),
                                 memory_class * constant("app/house.c", "CACHE_PER_CLASS_BYTES") // 1024),
         "kept answers": kib(limits["answers_bytes"]),
         "keys of servers": memory_class * constant("app/house.c", "KEYS_PER_CLASS_BYTES") // 1024,
-        "names, sessions, rates": memory_class * 4,
+        "names, sessions": memory_class * 3,
         "bodies held for the queue": bodies[1],
     }
     assert bodies[0] < bodies[1], "one body of the largest kind must fit"
@@ -98,8 +98,8 @@ def rows(memory_class):
         "asleep": {**always,
                    "connections in, waiting": inbound * unit["waiting"],
                    "connections out, at rest": outbound * unit["at rest"],
-                   "bodies on their way to the disk":
-                       memory_class * constant("app/house.c", "PENDING_PER_CLASS_MB") // 1024},
+                   "bodies on their way to the disk": memory_class * constant(
+                       "app/house.c", "PENDING_PER_SMALL_MB" if memory_class < 128 else "PENDING_PER_CLASS_MB") // 1024},
     }
 
 

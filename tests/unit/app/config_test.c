@@ -598,10 +598,9 @@ static void classes_have_their_budgets(void **state)
 {
 	static const struct {
 		unsigned class, inbound, outbound, handshakes;
-	} rows[] = { { 64, 64, 40, 4 },
-		     { 128, 128, 128, 8 },
-		     { 256, 224, 128, 16 },
-		     { 512, 768, 640, 32 } };
+	} rows[] = {
+		{ 64, 64, 32, 4 }, { 128, 128, 96, 8 }, { 256, 224, 128, 16 }, { 512, 768, 640, 32 }
+	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
