@@ -263,7 +263,7 @@ static void explain_listen(struct house_fault *fault, enum err e, const struct e
 	if (e == ERR_EXISTS)
 		explain(fault,
 		        "%s is in use by another program; stop that one or choose another port "
-		        "(`ss -ltnp` shows who it is)",
+		        "(`doorstep check` says who it is)",
 		        where);
 	else if (e == ERR_DENIED && sandbox_entered())
 		explain(fault,

@@ -1,7 +1,9 @@
 """The init script under busybox's shell: what it hands over, what it tells procd, and what it says when it does not start."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -410,6 +412,32 @@ def test_the_process_cannot_open_another_low_port(running, network):
     child.send_signal(signal.SIGHUP)
     wait_until("refusal", lambda: "restart doorstep" in process_log(router))
     assert router.run("doorstep", "status").status == 0
+
+
+def test_the_log_has_levels(home, network):
+    """syslog(3) in a jail or not: /dev/log. Facility daemon is 3; err, warning, info are 3, 4, 6."""
+    home.write("/etc/config/doorstep", config(address=f"{network}.2"), 0o600)
+    home.service("start")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(home.path("/dev/log"))
+        os.chmod(home.path("/dev/log"), 0o666)
+        log.settimeout(20)
+        child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *home.argv(*home.params()["command"])],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean_env())
+        lines = []
+        while not lines or "serve.ready" not in lines[-1]:
+            lines.append(log.recv(4096).decode())
+        home.write("/var/run/doorstep/service/config", "config doorstep 'main'\n\toption enabld '1'\n")
+        child.send_signal(signal.SIGHUP)
+        while "serve.reload" not in lines[-1]:
+            lines.append(log.recv(4096).decode())
+        child.send_signal(signal.SIGTERM)
+        assert child.communicate(timeout=20)[1] == b"" and child.returncode == 0
+    ready = next(line for line in lines if "serve.ready" in line)
+    assert re.match(r"<30>.*doorstep\[\d+\]: serve\.ready: ", ready), ready
+    mistakes = [line for line in lines if "enabld" in line]
+    assert len(mistakes) == 1 and re.match(r"<27>.*: serve\.config: .*:2:", mistakes[0]), lines
+    assert not any("\n" in line.rstrip("\0") for line in lines)
 
 
 # ---- once, and by hooks ----
