@@ -1101,7 +1101,7 @@ def test_neighbours_behind_one_door(nights, world):
     """What one of our homeservers sends to another one that sleeps is kept like anybody's."""
     night = nights(asleep=None)
     night.sleep()
-    other = world.server((5, 8008))
+    other = world.server((7, 8008))
     tenant = Tenant(world, "two.example", other)
     night.sections[1:3] = [*night.sections[1:3], world.domain(tenant.name, "two"), world.outbound(homeserver="two"),
                            ("homeserver", "two", {"url": world.url_of(other), "sleeps": "0"})]

@@ -85,8 +85,8 @@ def rows(memory_class):
         "cache of lookups": min(kib(limits["cache_bytes"]),
                                 memory_class * constant("app/house.c", "CACHE_PER_CLASS_BYTES") // 1024),
         "kept answers": kib(limits["answers_bytes"]),
-        "keys of servers": memory_class * constant("app/house.c", "KEYS_PER_CLASS_BYTES") // 1024,
-        "names, sessions": memory_class * 3,
+        "keys of servers": memory_class * constant("app/house_keep.c", "KEYS_PER_CLASS_BYTES") // 1024,
+        "names, sessions": memory_class * 7 // 2,
         "bodies held for the queue": bodies[1],
     }
     assert bodies[0] < bodies[1], "one body of the largest kind must fit"
@@ -99,7 +99,7 @@ def rows(memory_class):
                    "connections in, waiting": inbound * unit["waiting"],
                    "connections out, at rest": outbound * unit["at rest"],
                    "bodies on their way to the disk": memory_class * constant(
-                       "app/house.c", "PENDING_PER_SMALL_MB" if memory_class < 128 else "PENDING_PER_CLASS_MB") // 1024},
+                       "app/house_keep.c", "PENDING_PER_SMALL_MB" if memory_class < 128 else "PENDING_PER_CLASS_MB") // 1024},
     }
 
 
