@@ -792,10 +792,13 @@ static void play_catch_up(struct play *p)
 		play_move(p);
 }
 
-/* Everybody has moved on, and no time has passed: whoever asked in full has his answer. */
+/*
+ * Everybody has moved on, and no time has passed: whoever asked in full has his answer, unless the gate
+ * makes somebody wait for his turn.
+ */
 static void check_nobody_waits(const struct play *p)
 {
-	if (p->home_count == MESSAGES_MAX)
+	if (p->home_count == MESSAGES_MAX || metrics.gauges[GAUGE_gate_waiting].used > 0)
 		return;
 	for (size_t i = 0; i < p->peer_count; i++) {
 		const struct far_end *peer = &p->peers[i];
