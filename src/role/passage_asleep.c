@@ -115,7 +115,9 @@ static bool passage_hold(struct passage *p)
 		.verifier = p->reception->verifier,
 		.server_name = str_of(p->domain->server_name),
 		.row = p->match.row,
-		.stranger = gate_is_verified(&p->visit) ? NULL : gate_public_peer(p->request),
+		.stranger = gate_is_verified(&p->visit) || gate_is_client(&p->visit)
+			? NULL
+			: gate_public_peer(p->request),
 		.client = gate_is_client(&p->visit) ? &p->visit.token : NULL,
 		.knows = is_known,
 	};

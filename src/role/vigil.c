@@ -104,6 +104,15 @@ static size_t unverified_from(const struct vigils *all, const struct address *ne
 	return n;
 }
 
+/* A quarter of the places is for others. */
+static bool is_full_for(const struct vigils *all, const struct address *stranger)
+{
+	if (stranger == NULL)
+		return all->count >= all->max;
+	return all->count >= all->max - all->max / 4 ||
+		unverified_from(all, stranger) >= VIGIL_PER_STRANGER;
+}
+
 static void on_awake(void *arg, enum err e)
 {
 	vigil_finish(arg, e == ERR_OK ? VIGIL_RELAY : VIGIL_REFUSE, e);
@@ -268,8 +277,7 @@ enum err vigil_start(struct vigil **slot, struct loop *l, struct http_request *r
 	struct vigil *v;
 	enum err      e;
 
-	if (o->all->count >= o->all->max ||
-	    (o->stranger != NULL && unverified_from(o->all, o->stranger) >= VIGIL_PER_STRANGER)) {
+	if (is_full_for(o->all, o->stranger)) {
 		count_cause(CAUSE_held_refused, ERR_BUSY);
 		return ERR_BUSY;
 	}

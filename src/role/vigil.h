@@ -4,7 +4,8 @@
  * Nothing unsigned wakes anybody, but for clients whose access token was good before. What is signed is verified first, body included (up to 64 KiB, which is
  * given back to the request afterwards); then the wish is told to the sleeper, and the request waits as
  * long as its row of fed/asleep.h allows. Few may wait: a quarter of the places in all, four for each origin
- * and each access token, four that are not verified yet for each network.
+ * and each access token. Of who may not be whom he claims to be four for each network, until they are
+ * verified, and a quarter of the places is not for such.
  */
 #ifndef ROLE_VIGIL_H
 #define ROLE_VIGIL_H
