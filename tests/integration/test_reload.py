@@ -211,12 +211,12 @@ def end_of(certificate):
 
 def test_status_says_how_long_certificates_are_good(world, home, own_door):
     """Of a domain, the one for its names that ends first; a renewed one counts from the reload on."""
-    short = world.authority.issue("example.org", "matrix.example.org", days=(-1, 9))
+    short = world.authority.issue("example.org", "matrix.example.org", days=(-1, 9.5))
     sections = world.sections(home, host=43, domain=world.domain(files=short))
     door = own_door(sections)
     [domain] = door.status()["domains"]
     assert domain["certificate_until_unix"] == end_of(short)
-    assert "certificate good for 8 more days" in door.run("status", "--socket", door.control).stdout
+    assert "certificate good for 9 more days" in door.run("status", "--socket", door.control).stdout
     renewed = world.authority.issue("example.org", "matrix.example.org", days=(-1, 400))
     door.write_config(world.sections(home, host=43, domain=world.domain(files=renewed)))
     door.reload()
