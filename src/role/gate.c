@@ -6,7 +6,6 @@
 #include "codec/matrix/signing.h"
 #include "codec/matrix/xmatrix.h"
 #include "fed/address.h"
-#include "fed/client_token.h"
 #include "fed/server_list.h"
 #include "role/pace.h"
 

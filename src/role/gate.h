@@ -51,6 +51,7 @@
 #define ROLE_GATE_H
 
 #include "fed/asleep.h"
+#include "fed/client_token.h"
 #include "net/http_server.h"
 #include "role/ledger.h"
 #include "role/settings.h"
@@ -93,18 +94,18 @@ enum gate_word gate_policy(const struct settings *s, struct str server);
 
 /* One request at the gate; embedded in its owner. */
 struct gate_visit {
-	struct gate       *gate; /* NULL: none, all pass */
-	struct deadline    turn;
-	deadline_fn       *go;
-	void              *arg;
-	bool               waits;
-	bool               proves_claim; /* a 2xx means that the claimed origin sent it */
-	uint64_t           claim;        /* origin and address; 0: none */
-	uint64_t           network;      /* of a public peer; 0: of another */
-	bool               is_verified;
-	bool               has_token, is_client;
-	struct ledger_mark token;
-	int                token_use; /* enum client_token_use */
+	struct gate          *gate; /* NULL: none, all pass */
+	struct deadline       turn;
+	deadline_fn          *go;
+	void                 *arg;
+	bool                  waits;
+	bool                  proves_claim; /* a 2xx means that the claimed origin sent it */
+	uint64_t              claim;        /* origin and address; 0: none */
+	uint64_t              network;      /* of a public peer; 0: of another */
+	bool                  is_verified;
+	bool                  has_token, is_client;
+	struct ledger_mark    token;
+	enum client_token_use token_use;
 };
 
 /* go: from the loop, once, after GATE_WAIT. */
