@@ -20,14 +20,15 @@ static unsigned group_count;
 static void add_record(uint32_t position, bool is_last, struct str value)
 {
 	struct queue_segment_record r = {
-		.sequence = sequence++,
+		.sequence = sequence,
 		.position = position,
 		.is_last = is_last,
 		.removes = value.len == 0,
-		.key = { QUEUE_RECORD_STATE, sequence, (uint16_t)position },
+		.key = { QUEUE_RECORD_STATE, sequence + 1, (uint16_t)position },
 		.value = value,
 	};
 
+	sequence++;
 	len += queue_segment_write_record(bytes + len, head.salt, &r);
 }
 
