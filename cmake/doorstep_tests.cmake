@@ -5,12 +5,22 @@ if(DOORSTEP_SANITIZE MATCHES fuzzer)
 	set(fuzzing TRUE)
 endif()
 
+# what runs emulated
+function(doorstep_emulated target)
+	if(CMAKE_CROSSCOMPILING_EMULATOR)
+		target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/qemu_user.c)
+		target_link_options(${target} PRIVATE -Wl,--wrap=pthread_mutexattr_setrobust
+			-Wl,--wrap=getsockopt -Wl,--wrap=recv)
+	endif()
+endfunction()
+
 # sources of a test find their room's headers, tests/, and TESTS_DIR, the tests folder as a string
 function(doorstep_test_program target room source)
 	add_executable(${target} ${source} ${ARGN})
 	target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
 	target_compile_definitions(${target} PRIVATE TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
 	target_link_libraries(${target} PRIVATE ${room} doorstep_flags)
+	doorstep_emulated(${target})
 endfunction()
 
 function(doorstep_add_test target label)

@@ -12,11 +12,6 @@
 . scripts/sources.sh
 
 cross=$root/build/cross
-cross_packages=(
-	ca-certificates cmake dpkg-dev llvm ninja-build pkg-config python3 python3-kconfiglib python3-venv
-	xz-utils
-)
-
 compiler=$(grep -o 'ziglang==[0-9.]*' scripts/cross-requirements.txt)
 
 architectures() { grep -v '^#' cmake/architectures; }
@@ -39,16 +34,6 @@ read_architecture() {
 write_file() {
 	cat >"$1.new"
 	if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
-}
-
-setup_compiler() {
-	local venv=$cross/venv list=scripts/cross-requirements.txt
-	need_packages "${cross_packages[@]}"
-	cmp -s $list "$venv/requirements.txt" && return 0
-	say "installing the compiler of $list"
-	/usr/bin/python3 -m venv "$venv"
-	"$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r $list
-	cp $list "$venv/requirements.txt"
 }
 
 # program NAME COMMAND...: a program of the machine's toolchain
@@ -75,7 +60,7 @@ setup_musl() {
 	mkdir -p "$musl.new" "$work"
 	echo 'int main(void) { return 0; }' >"$work/first.c"
 	ZIG_VERBOSE_LINK=1 ZIG_GLOBAL_CACHE_DIR=$work ZIG_LOCAL_CACHE_DIR=$work \
-		nice "$zig" cc -target "$target" -mcpu="$cpu" -Os -static -fPIE -pie "$work/first.c" -o "$work/first" \
+		"$zig" cc -target "$target" -mcpu="$cpu" -Os -static -fPIE -pie "$work/first.c" -o "$work/first" \
 		>"$work/log" 2>&1 || { cut -c1-300 "$work/log" >&2; die "no musl for $target"; }
 	grep '^ld.lld .*-o [^ ]*/first ' "$work/log" | tr ' ' '\n' | while read -r part; do
 		case $part in */rcrt1.o | */lib*.a) cp "$part" "$musl.new/" ;; esac
@@ -130,7 +115,7 @@ built() {
 		cmake -S "$source" -B "$work" -G Ninja --toolchain "$toolchain" \
 			-DCMAKE_BUILD_TYPE=MinSizeRel -DCMAKE_C_FLAGS_MINSIZEREL=-Os \
 			-DCMAKE_C_FLAGS="$flags" -DCMAKE_INSTALL_PREFIX="$new" -DCMAKE_INSTALL_LIBDIR=lib "$@" &&
-			nice cmake --build "$work" -j "$jobs" --target "$goal"
+			cmake --build "$work" -j "$jobs" --target "$goal"
 	} >"$work.log" 2>&1 || { tail -40 "$work.log" >&2; die "$name did not build for $machine"; }
 }
 
@@ -147,7 +132,7 @@ build_libuv() {
 	built libuv "$sources/libuv1" uv_a -DLIBUV_BUILD_TESTS=OFF -DLIBUV_BUILD_BENCH=OFF
 	cp "$(ls "$work"/libuv*.a)" "$new/lib/libuv.a"
 	cp -r "$sources/libuv1/include/." "$new/include"
-	sed 's/libcares/libuv/; s/-lcares/-luv/' "$new/lib/pkgconfig/libcares.pc" >"$new/lib/pkgconfig/libuv.pc"
+	sed 's/libcares/libuv/g; s/-lcares/-luv/' "$new/lib/pkgconfig/libcares.pc" >"$new/lib/pkgconfig/libuv.pc"
 }
 
 # setup_libraries: build/deps/TARGET for the machine that was read last, once
@@ -156,7 +141,8 @@ setup_libraries() {
 	local flags='-ffunction-sections -fdata-sections'
 	stamp=$({
 		echo "$compiler $target $cpu"
-		cat scripts/cross.sh scripts/cross-cc cmake/libraries/CMakeLists.txt cmake/libraries/mbedtls_off
+		declare -f built build_mbedtls build_libuv setup_libraries
+		cat scripts/cross-cc cmake/libraries/CMakeLists.txt cmake/libraries/mbedtls_off
 	} | sha256sum)
 	[ "$(cat "$deps/stamp" 2>/dev/null)" = "$stamp" ] && return 0
 	for package in c-ares cjson cmocka libsodium libuv1 lmdb; do
@@ -181,9 +167,7 @@ setup_architecture() {
 	mkdir -p "$cross"
 	(
 		flock 7
-		setup_compiler
-		setup_toolchain
-		setup_libraries
+		scripts/setup cross && setup_toolchain && setup_libraries
 	) 7>"$cross/lock"
 }
 
@@ -191,9 +175,9 @@ setup_architecture() {
 configure_cross() {
 	local dir=$1 config=$2
 	shift 2
-	[ -e "$dir/build.ninja" ] && return 0
+	[ -e "$dir/build.ninja" ] && cmp -s "$config" "$dir/board.config" && return 0
 	mkdir -p "$dir"
 	cp "$config" "$dir/board.config"
 	cmake --preset cross -B "$dir" --toolchain "$toolchain" -DDOORSTEP_CONFIG="$dir/board.config" "$@" \
-		>"$dir/configure.log" 2>&1 || { cat "$dir/configure.log" >&2; die "$dir: not configured"; }
+		>"$dir/configure.log" 2>&1 || { cat "$dir/configure.log" >&2; return 1; }
 }

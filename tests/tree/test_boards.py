@@ -34,6 +34,17 @@ def test_there_are_boards():
     assert len(NAMES) >= 14
 
 
+@each
+def test_code_can_be_generated(name):
+    """scripts/build --board knows the architecture, and its byte order is the board's."""
+    lines = [line.split() for line in (ROOT / "cmake/architectures").read_text().splitlines()
+             if line and line[0] != "#"]
+    machines = {line[0]: line[1] for line in lines}
+    board = boards.load(name)
+    assert board["arch"] in machines
+    assert (machines[board["arch"]] == "mips") == (board["endian"] == "big")
+
+
 def test_nothing_else_lies_there():
     there = {p.name for p in (ROOT / "boards").iterdir()} - {"README.md", "classes"}
     assert there == set(NAMES)
