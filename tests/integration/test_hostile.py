@@ -127,7 +127,7 @@ def night(world, home, own_door):
     home.script = answer_all
     state = world.path("state-hostile")
     os.makedirs(state, exist_ok=True)
-    made = Night(world, home, lambda sections, start: own_door(sections, start, program=release_executable()), state)
+    made = Night(world, home, own_door, state, program=release_executable())
     made.sections.append(world.outbound())
     made.start(asleep=False)
     yield made
