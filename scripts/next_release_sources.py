@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Print apt source entries for another Debian release, from this machine's own.
 
-usage: next_release_sources.py SUITE
+usage: next_release_sources.py [--binary] SUITE
 
 apt itself says which of its entries provide Debian's main archive and its
-security updates; each becomes a deb-src entry (deb822) with the suite replaced
-and the Signed-By of the original kept. Nothing is installed or changed.
+security updates; each becomes a deb-src entry (deb822), or deb with --binary,
+with the suite replaced and the Signed-By of the original kept. Nothing is
+installed or changed.
 """
 
 import re
@@ -46,7 +47,7 @@ def signed_by(path, uri):
     return None
 
 
-def main(suite):
+def main(suite, kind="deb-src"):
     done = set()
     # the archive before its security updates: apt takes the first that has a version
     for uri, label, path in sorted(targets(), key=lambda target: "security" in target[1].lower()):
@@ -54,7 +55,7 @@ def main(suite):
             continue
         done.add(uri)
         security = "security" in label.lower()
-        print("Types: deb-src")
+        print("Types:", kind)
         print("URIs:", uri)
         print("Suites:", f"{suite}-security" if security else f"{suite} {suite}-updates")
         print("Components: main")
@@ -65,6 +66,9 @@ def main(suite):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 3 and sys.argv[1] == "--binary":
+        main(sys.argv[2], "deb")
+    elif len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
         sys.exit(__doc__)
-    main(sys.argv[1])
