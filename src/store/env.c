@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -14,15 +17,28 @@
 #include "store/env_look.h"
 #include "store/place.h"
 
-enum { PATH_MAX_BYTES = 1024 };
+enum { PATH_MAX_BYTES = 1024, READ_TRIES = 100 };
 
+/*
+ * LMDB notes its readers in a file that it maps for writing. When UBIFS has no room left, touching that page
+ * ends the process with SIGBUS. So it is told to do without (MDB_NOLOCK), and this stands in for it:
+ *
+ *   A writer may use pages again that no reader can see who began after the commit before. So it waits, before
+ *   it begins, until those who read have ended (`reading`).
+ *   A reader may meet a root that is just being written. So it believes only the one that was told to be whole
+ *   (`committed`); if it finds another, the commit is at its very end, and it waits for that (`committing`).
+ */
 struct env {
-	MDB_env *mdb;
-	MDB_dbi  dbi;
-	size_t   page, map_bytes;
-	uint32_t schema;
-	bool     durable;
-	char     path[PATH_MAX_BYTES]; /* of a durable one */
+	MDB_env         *mdb;
+	MDB_dbi          dbi;
+	size_t           page, map_bytes;
+	uint32_t         schema;
+	bool             durable;
+	int              lock; /* the directory: keeps other processes out; -1 */
+	pthread_rwlock_t reading;
+	pthread_mutex_t  committing;
+	atomic_size_t    committed;            /* number of the latest transaction */
+	char             path[PATH_MAX_BYTES]; /* of a durable one */
 };
 
 static char         schema_key[] = "\0schema";
@@ -148,25 +164,27 @@ static size_t fit_to_disk(const char *path, const char *data, size_t wanted, siz
 	return (size_t)(bytes / page * page);
 }
 
-/*
- * LMDB notes its readers in a file that it maps for writing. When UBIFS has no room left, touching that page
- * ends the process with SIGBUS, so it must not exist where the process has to go on at any price.
- */
-static unsigned locking(const struct env *e)
+/* Only for who writes. */
+static int publish(struct env *e)
 {
-	return e->durable ? MDB_NOLOCK : 0;
+	MDB_txn *txn;
+	int      rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return rc;
+	atomic_store(&e->committed, mdb_txn_id(txn));
+	mdb_txn_abort(txn);
+	return 0;
 }
 
 static enum err start(struct env *e, const char *path)
 {
 	MDB_txn *txn = NULL;
-	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (e->durable ? 0 : MDB_NOMETASYNC) | locking(e);
+	unsigned flags = MDB_NOTLS | MDB_NOLOCK | MDB_NORDAHEAD | (e->durable ? 0 : MDB_NOMETASYNC);
 	int      rc = mdb_env_create(&e->mdb);
 
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(e->mdb, e->map_bytes);
-	if (rc == 0)
-		rc = mdb_env_set_maxreaders(e->mdb, 16);
 	if (rc == 0)
 		rc = mdb_env_open(e->mdb, path, flags, 0600);
 	if (rc == 0)
@@ -178,7 +196,7 @@ static enum err start(struct env *e, const char *path)
 	else if (txn != NULL)
 		mdb_txn_abort(txn);
 	if (rc == 0)
-		rc = mdb_reader_check(e->mdb, NULL); /* readers that were killed */
+		rc = publish(e);
 	return err_of(rc);
 }
 
@@ -207,6 +225,50 @@ static int begin(struct env *e, unsigned flags, MDB_txn **txn)
 	return mdb_txn_begin(e->mdb, NULL, flags, txn);
 }
 
+static int begin_writing(struct env *e, MDB_txn **txn)
+{
+	pthread_rwlock_wrlock(&e->reading); /* those who read have ended */
+	pthread_rwlock_unlock(&e->reading);
+	return begin(e, 0, txn);
+}
+
+static int commit(struct env *e, MDB_txn *txn)
+{
+	int rc, published;
+
+	pthread_mutex_lock(&e->committing);
+	rc = mdb_txn_commit(txn);
+	published = publish(e);
+	pthread_mutex_unlock(&e->committing);
+	return rc != 0 || published == MDB_PANIC ? rc : published;
+}
+
+static int begin_reading(struct env *e, MDB_txn **txn)
+{
+	int rc;
+
+	pthread_rwlock_rdlock(&e->reading);
+	for (unsigned tries = 0; (rc = begin(e, MDB_RDONLY, txn)) == 0; tries++) {
+		if (mdb_txn_id(*txn) == atomic_load(&e->committed))
+			return 0;
+		mdb_txn_abort(*txn);
+		if (tries == READ_TRIES) {
+			rc = EAGAIN;
+			break;
+		}
+		pthread_mutex_lock(&e->committing);
+		pthread_mutex_unlock(&e->committing);
+	}
+	pthread_rwlock_unlock(&e->reading);
+	return rc;
+}
+
+static void end_reading(struct env *e, MDB_txn *txn)
+{
+	mdb_txn_abort(txn);
+	pthread_rwlock_unlock(&e->reading);
+}
+
 static uint32_t schema_of(const char bytes[4])
 {
 	const unsigned char *b = (const unsigned char *)bytes;
@@ -220,13 +282,13 @@ static enum err put_schema(struct env *e)
 	char     bytes[4] = { (char)(s >> 24), (char)(s >> 16), (char)(s >> 8), (char)s };
 	MDB_val  key = { schema_key_len, schema_key }, value = { sizeof(bytes), bytes };
 	MDB_txn *txn;
-	int      rc = begin(e, 0, &txn);
+	int      rc = begin_writing(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
 	rc = mdb_put(txn, e->dbi, &key, &value, 0);
 	if (rc == 0)
-		return err_of(mdb_txn_commit(txn));
+		return err_of(commit(e, txn));
 	mdb_txn_abort(txn);
 	return err_of(rc);
 }
@@ -301,11 +363,23 @@ static enum err settle_down(const char *path, const char *data, struct env_notic
 	return err;
 }
 
+static enum err lock_directory(struct env *e, const char *path, struct env_notice *notice)
+{
+	e->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (e->lock >= 0 && flock(e->lock, LOCK_EX | LOCK_NB) == 0)
+		return ERR_OK;
+	say(notice, "%s %s", path,
+	    errno == EWOULDBLOCK ? "is used by another doorstep" : strerror(errno));
+	return errno == EWOULDBLOCK ? ERR_BUSY : err_of(errno);
+}
+
 static enum err open_in(struct env *e, const struct env_options *o, struct env_notice *notice)
 {
 	char     data[PATH_MAX_BYTES];
 	enum err err = make_directory(o->path, notice);
 
+	if (err == ERR_OK)
+		err = lock_directory(e, o->path, notice);
 	if (err != ERR_OK)
 		return err;
 	snprintf(data, sizeof(data), "%s/data.mdb", o->path);
@@ -335,6 +409,9 @@ enum err env_open(const struct env_options *o, struct env **out, struct env_noti
 	if (e != NULL) {
 		e->schema = o->schema;
 		e->durable = o->durable;
+		e->lock = -1;
+		pthread_rwlock_init(&e->reading, NULL);
+		pthread_mutex_init(&e->committing, NULL);
 		snprintf(e->path, sizeof(e->path), "%s", o->path);
 		e->page = page > 0 ? (size_t)page : 4096;
 		err = open_in(e, o, notice);
@@ -355,6 +432,10 @@ void env_close(struct env *e)
 	if (e->mdb != NULL)
 		mdb_env_sync(e->mdb, 1);
 	stop(e);
+	if (e->lock >= 0)
+		close(e->lock);
+	pthread_rwlock_destroy(&e->reading);
+	pthread_mutex_destroy(&e->committing);
 	free(e);
 }
 
@@ -369,7 +450,7 @@ enum err env_get(struct env *e, struct str key, void *room, size_t size, size_t 
 {
 	MDB_val  k = val_of(key), v;
 	MDB_txn *txn;
-	int      rc = begin(e, MDB_RDONLY, &txn);
+	int      rc = begin_reading(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -379,7 +460,7 @@ enum err env_get(struct env *e, struct str key, void *room, size_t size, size_t 
 		if (v.mv_size <= size)
 			memcpy(room, v.mv_data, v.mv_size);
 	}
-	mdb_txn_abort(txn);
+	end_reading(e, txn);
 	if (rc == 0 && *len > size)
 		return ERR_TOO_LARGE;
 	return err_of(rc);
@@ -403,7 +484,7 @@ enum err env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg)
 	MDB_cursor *c;
 	MDB_txn    *txn;
 	MDB_val     k, v;
-	int         rc = begin(e, MDB_RDONLY, &txn);
+	int         rc = begin_reading(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
@@ -415,7 +496,7 @@ enum err env_walk(struct env *e, struct str after, env_entry_fn *fn, void *arg)
 			rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
 		mdb_cursor_close(c);
 	}
-	mdb_txn_abort(txn);
+	end_reading(e, txn);
 	return rc == MDB_NOTFOUND ? ERR_OK : err_of(rc);
 }
 
@@ -445,14 +526,14 @@ enum err env_usage(struct env *e, struct env_usage *out)
 	MDB_stat    stat;
 	MDB_txn    *txn;
 	size_t      free_pages = 0;
-	int         rc = begin(e, MDB_RDONLY, &txn);
+	int         rc = begin_reading(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
 	rc = mdb_stat(txn, e->dbi, &stat);
 	if (rc == 0)
 		rc = count_free_pages(txn, &free_pages);
-	mdb_txn_abort(txn);
+	end_reading(e, txn);
 	if (rc != 0)
 		return err_of(rc);
 	mdb_env_info(e->mdb, &info);
@@ -493,14 +574,14 @@ static int apply_one(struct env *e, MDB_txn *txn, const struct env_change *chang
 static enum err apply(struct env *e, const struct env_change *changes, size_t count)
 {
 	MDB_txn *txn;
-	int      rc = begin(e, 0, &txn);
+	int      rc = begin_writing(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
 	for (size_t i = 0; i < count && rc == 0; i++)
 		rc = apply_one(e, txn, &changes[i]);
 	if (rc == 0)
-		return err_of(mdb_txn_commit(txn));
+		return err_of(commit(e, txn));
 	mdb_txn_abort(txn);
 	return err_of(rc);
 }
@@ -526,13 +607,13 @@ enum err env_apply_settling(struct env *e, const struct env_change *changes, siz
 enum err env_empty(struct env *e)
 {
 	MDB_txn *txn;
-	int      rc = begin(e, 0, &txn);
+	int      rc = begin_writing(e, &txn);
 
 	if (rc != 0)
 		return err_of(rc);
 	rc = mdb_drop(txn, e->dbi, 0);
 	if (rc == 0)
-		rc = mdb_txn_commit(txn);
+		rc = commit(e, txn);
 	else
 		mdb_txn_abort(txn);
 	return rc == 0 ? put_schema(e) : err_of(rc);

@@ -3,8 +3,8 @@
  *
  * The only home of LMDB. Reading happens in the loop's thread at once (a page that is mapped), writing
  * in groups by env_apply(), which waits for the disk and belongs into a job (loop/work.h); the two
- * may run at the same time, two env_apply() may not. A durable one is for one call at a time, and its owner
- * keeps other processes out: it is opened without LMDB's table of readers (MDB_NOLOCK).
+ * may run at the same time, two env_apply() may not. Not for two processes: a lock on the directory keeps
+ * the second out (ERR_BUSY).
  *
  * LMDB trusts its file: one that is shorter than its last used page kills the process with SIGBUS. So
  * the file is looked at before it is opened, and a damaged one is moved aside.
@@ -49,7 +49,7 @@ struct env_notice {
 /*
  * ERR_OK also when a damaged file was moved aside (*.damaged) or one of an older schema was emptied:
  * then notice says so. ERR_UNSUPPORTED: the file system cannot do it, or the file is of a newer
- * schema (and left alone). ERR_LIMIT: no space. ERR_DENIED, ERR_IO, ERR_NOMEM. notice says why.
+ * schema (and left alone). ERR_LIMIT: no space. ERR_BUSY, ERR_DENIED, ERR_IO, ERR_NOMEM. notice says why.
  *
  * A durable one is on the disk, with its directories, when this returns; one of another schema, newer or
  * older, is left alone (ERR_UNSUPPORTED); only one that is certainly damaged is moved aside, and

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -449,6 +451,7 @@ enum {
 	NOMETASYNC = 0x40000,
 	WRITEMAP = 0x80000,
 	MAPASYNC = 0x100000,
+	NOLOCK = 0x400000,
 	NOMEMINIT = 0x1000000,
 };
 
@@ -568,6 +571,80 @@ static void every_flipped_bit_is_survived(void **state)
 	}
 }
 
+static void is_not_for_two(void **state)
+{
+	struct env       *e = open_quietly(), *other;
+	struct env_notice notice;
+
+	(void)state;
+	assert_int_equal(open_schema(&other, 1, &notice), ERR_BUSY);
+	assert_non_null(strstr(notice.text, "is used by another doorstep"));
+	expect(e, "a", NULL);
+	assert_int_equal(open_flags & NOLOCK,
+	                 NOLOCK); /* its table is a mapped page that can kill */
+	env_close(e);
+	env_close(open_quietly());
+}
+
+enum { ROUNDS = 400, NUMBERS = 1500 };
+
+static atomic_bool writer_is_over;
+
+/* Round after round the same key gets a value of one number, repeated, and others come and go. */
+static void *write_rounds(void *arg)
+{
+	static uint32_t numbers[NUMBERS];
+
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		struct env_change changes[] = {
+			{ .key = STR("a"), .value = { (char *)numbers, sizeof(numbers) } },
+			{ .key = round % 2 ? STRL("b") : STRL("c"),
+			  .value = { (char *)numbers, sizeof(numbers) } },
+			{ .key = round % 2 ? STRL("c") : STRL("b"), .remove = true },
+		};
+
+		for (size_t i = 0; i < NUMBERS; i++)
+			numbers[i] = round;
+		if (env_apply(arg, changes, 3) != ERR_OK)
+			arg = NULL;
+		if (arg == NULL)
+			break;
+	}
+	atomic_store(&writer_is_over, true);
+	return arg;
+}
+
+/* What is read meanwhile is whole, and never older than what was read before. */
+static void can_be_read_while_it_is_written(void **state)
+{
+	static uint32_t numbers[NUMBERS];
+	struct env     *e = open_quietly();
+	uint32_t        last = 0;
+	size_t          reads = 0, len;
+	pthread_t       writer;
+	void           *result;
+
+	(void)state;
+	assert_int_equal(pthread_create(&writer, NULL, write_rounds, e), 0);
+	while (!atomic_load(&writer_is_over)) {
+		enum err err = env_get(e, STRL("a"), numbers, sizeof(numbers), &len);
+
+		if (err == ERR_NOT_FOUND && last == 0)
+			continue;
+		assert_int_equal(err, ERR_OK);
+		assert_int_equal(len, sizeof(numbers));
+		assert_true(numbers[0] >= last);
+		last = numbers[0];
+		for (size_t i = 1; i < NUMBERS; i++)
+			assert_int_equal(numbers[i], last);
+		reads++;
+	}
+	assert_int_equal(pthread_join(writer, &result), 0);
+	assert_non_null(result);
+	assert_true(reads > 0);
+	env_close(e);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -595,6 +672,8 @@ int main(void)
 		TEST(durable_keeps_all_that_was_moved_aside),
 		TEST(settling_may_use_the_last_fifth),
 		TEST(every_flipped_bit_is_survived),
+		TEST(is_not_for_two),
+		TEST(can_be_read_while_it_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
