@@ -54,26 +54,46 @@ static int config_check_verb(int argc, char **argv)
 	return e == ERR_OK ? EXIT_OK : EXIT_FAILED;
 }
 
-static enum err show(const char *path, bool json)
+/* What to do with a document that could be read; its error is the verb's. */
+typedef enum err document_fn(const struct config_document *d);
+
+static enum err with_document(const char *path, document_fn *fn, struct config_report *report)
 {
 	struct config_source   source = { .path = path };
-	struct config_report   report;
 	struct config_document document;
 	struct arena           arena;
 	char                  *text;
 	size_t                 len;
-	enum err               e = config_read_file(path, &text, &len, &report);
+	enum err               e = config_read_file(path, &text, &len, report);
 
 	if (e == ERR_OK) {
 		arena_init(&arena, 4 * 1024 * 1024);
-		e = config_document_read(&document, &source, str_span(text, len), &arena, &report);
-		if (e == ERR_OK && json)
-			config_show_json(&document, stdout);
-		else if (e == ERR_OK)
-			config_show(&document, stdout);
+		e = config_document_read(&document, &source, str_span(text, len), &arena, report);
+		if (e == ERR_OK)
+			e = fn(&document);
 		arena_fini(&arena);
 		free(text);
 	}
+	return e;
+}
+
+static enum err show_text(const struct config_document *d)
+{
+	config_show(d, stdout);
+	return ERR_OK;
+}
+
+static enum err show_json(const struct config_document *d)
+{
+	config_show_json(d, stdout);
+	return ERR_OK;
+}
+
+static enum err show(const char *path, bool json)
+{
+	struct config_report report;
+	enum err             e = with_document(path, json ? show_json : show_text, &report);
+
 	print_report(&report);
 	return e;
 }
@@ -104,26 +124,20 @@ static int show_verb(int argc, char **argv)
 	return show(path, json) == ERR_OK ? EXIT_OK : EXIT_FAILED;
 }
 
+static enum err show_needs(const struct config_document *d)
+{
+	enum err e = config_check(d);
+
+	if (e == ERR_OK)
+		config_needs(d, stdout);
+	return e;
+}
+
 static enum err needs(const char *path)
 {
-	struct config_source   source = { .path = path };
-	struct config_report   report;
-	struct config_document document;
-	struct arena           arena;
-	char                  *text;
-	size_t                 len;
-	enum err               e = config_read_file(path, &text, &len, &report);
+	struct config_report report;
+	enum err             e = with_document(path, show_needs, &report);
 
-	if (e == ERR_OK) {
-		arena_init(&arena, 4 * 1024 * 1024);
-		e = config_document_read(&document, &source, str_span(text, len), &arena, &report);
-		if (e == ERR_OK)
-			e = config_check(&document);
-		if (e == ERR_OK)
-			config_needs(&document, stdout);
-		arena_fini(&arena);
-		free(text);
-	}
 	if (e != ERR_OK)
 		print_report(&report);
 	return e;
