@@ -7,10 +7,7 @@
 #include "store/place.h"
 #include "store/queue_inside.h"
 
-enum {
-	READS_AT_ONCE = 4,
-	TIDY_EVERY = 8, /* commits, when the writer is never idle */
-};
+enum { TIDY_EVERY = 8 }; /* commits, when the writer is never idle */
 
 static const uint64_t clock_is_set_ms = 1577836800ull * 1000; /* 2020 */
 
@@ -69,52 +66,6 @@ static void deliver_settle(struct queue_settle *s)
 		done(arg, e);
 }
 
-static void info_of(const struct queue_entry *en, struct queue_info *out)
-{
-	static const enum queue_state states[] = {
-		[ENTRY_WAITING] = QUEUE_WAITING,
-		[ENTRY_IN_HAND] = QUEUE_IN_HAND,
-		[ENTRY_PARKED] = QUEUE_PARKED,
-	};
-
-	*out = (struct queue_info){
-		.sequence = en->sequence,
-		.state = states[en->state],
-		.server_name = queue_lane_name(en->lane),
-		.origin = queue_lane_origin(en->lane),
-		.at_unix_ms = en->at_unix_ms,
-		.bytes = queue_entry_bytes(en),
-		.tries = en->tries,
-		.first_try_unix_ms = en->first_try_unix_ms,
-		.reason = en->reason == NULL ? STRL("") : str_of(en->reason),
-	};
-}
-
-static void deliver_read(struct queue_read *r)
-{
-	struct queue_entry *en = queue_index_find(&r->op.q->store.index, r->sequence);
-	queue_read_done_fn *done = r->done;
-	struct queue_item  *item = r->item;
-	struct queue_info   info;
-	enum err            e = r->op.result;
-	void               *arg = r->arg;
-
-	if (e == ERR_OK && (en == NULL || en->state == ENTRY_SEEN)) { /* dropped meanwhile */
-		queue_item_free(item);
-		e = ERR_NOT_FOUND;
-	}
-	*r->slot = NULL;
-	free(r);
-	if (e != ERR_OK) {
-		done(arg, e, NULL, NULL);
-		return;
-	}
-	info_of(en, &info);
-	info.server_name = item->server_name;
-	info.origin = item->origin;
-	done(arg, ERR_OK, &info, item);
-}
-
 static void close_now(struct queue *q);
 
 static void deliver(struct queue *q)
@@ -130,7 +81,7 @@ static void deliver(struct queue *q)
 			deliver_put((struct queue_put *)(void *)op);
 			break;
 		case OP_READ:
-			deliver_read((struct queue_read *)(void *)op);
+			queue_read_deliver((struct queue_read *)(void *)op);
 			break;
 		case OP_SETTLE:
 			deliver_settle((struct queue_settle *)(void *)op);
@@ -141,80 +92,6 @@ static void deliver(struct queue *q)
 }
 
 /* --- jobs --- */
-
-/* An item that cannot be read is set aside, so that those behind it can go on. */
-static void set_aside(struct queue *q, struct queue_entry *en)
-{
-	if (log_begin(LOG_ERROR, "store.queue.damaged")) {
-		log_num("sequence", (int64_t)en->sequence);
-		log_str("origin", queue_lane_origin(en->lane));
-		log_end();
-	}
-	q->counts.damaged++;
-	free(en->reason);
-	en->reason = str_dup(STRL("damaged on the disk"));
-	queue_index_move(&q->store.index, en, ENTRY_PARKED);
-	queue_set_due(q, en, true);
-}
-
-static void take_in_hand(struct queue *q, struct queue_entry *en)
-{
-	en->was_given = true; /* from now on another body with its id is another item */
-	queue_index_move(&q->store.index, en, ENTRY_IN_HAND);
-}
-
-/* The next one of the lane instead. True: it waits to be read. */
-static bool read_next_instead(struct queue *q, struct queue_read *r, struct queue_lane *lane)
-{
-	struct queue_entry *en = queue_lane_first(lane);
-
-	if (en == NULL || en->state != ENTRY_WAITING || en->settling)
-		return false;
-	take_in_hand(q, en);
-	r->sequence = en->sequence;
-	list_remove(&r->op.link);
-	list_push_back(&q->reads, &r->op.link);
-	r->op.state = OP_WAITING;
-	return true;
-}
-
-static void after_read(struct queue *q, struct queue_read *r)
-{
-	struct queue_entry *en = queue_index_find(&q->store.index, r->sequence);
-	struct queue_lane  *lane;
-
-	if (r->slot == NULL) { /* cancelled while it was read */
-		queue_item_free(r->item);
-		if (!r->shows && en != NULL && en->state == ENTRY_IN_HAND && !en->settling)
-			queue_index_move(&q->store.index, en, ENTRY_WAITING);
-		list_remove(&r->op.link);
-		free(r);
-		return;
-	}
-	if (!r->shows && en != NULL && en->state == ENTRY_IN_HAND && r->op.result != ERR_OK) {
-		lane = en->lane;
-		if (r->op.result == ERR_SYNTAX) {
-			set_aside(q, en);
-			if (read_next_instead(q, r, lane))
-				return;
-			r->op.result = ERR_NOT_FOUND;
-		} else {
-			queue_index_move(&q->store.index, en, ENTRY_WAITING);
-		}
-	}
-	queue_finish(&r->op, r->op.result);
-}
-
-static void reads_done(struct queue *q)
-{
-	struct link *l;
-
-	while ((l = q->job.ops.next) != &q->job.ops) {
-		struct op *op = LIST_ENTRY(l, struct op, link);
-
-		after_read(q, (struct queue_read *)(void *)op);
-	}
-}
 
 static void run(void *arg)
 {
@@ -229,12 +106,7 @@ static void run(void *arg)
 		q->job.more = b->ops->tidy(b);
 		break;
 	case JOB_READ:
-		for (struct link *l = q->job.ops.next; l != &q->job.ops; l = l->next) {
-			struct op         *op = LIST_ENTRY(l, struct op, link);
-			struct queue_read *r = (struct queue_read *)(void *)op;
-
-			op->result = queue_store_read(&q->store, &r->at, &r->item);
-		}
+		queue_reads_run(q);
 		break;
 	}
 }
@@ -253,7 +125,7 @@ static void job_over(struct queue *q)
 		q->commits_since_tidy = 0;
 		break;
 	case JOB_READ:
-		reads_done(q);
+		queue_reads_done(q);
 		break;
 	}
 }
@@ -285,32 +157,9 @@ static void start_job(struct queue *q)
 	soon_call(&q->kick); /* to tell, and to try again */
 }
 
-/* Which items to read, as they are now; those that are gone are told so. */
-static bool gather_reads(struct queue *q)
-{
-	list_init(&q->job.ops);
-	q->job.kind = JOB_READ;
-	for (unsigned n = 0; n < READS_AT_ONCE && !list_empty(&q->reads);) {
-		struct op          *op = LIST_ENTRY(q->reads.next, struct op, link);
-		struct queue_read  *r = (struct queue_read *)(void *)op;
-		struct queue_entry *en = queue_index_find(&q->store.index, r->sequence);
-
-		if (en == NULL || en->state == ENTRY_SEEN) {
-			queue_finish(op, ERR_NOT_FOUND);
-			continue;
-		}
-		r->at = queue_address_of(en);
-		list_remove(&op->link);
-		list_push_back(&q->job.ops, &op->link);
-		op->state = OP_IN_JOB;
-		n++;
-	}
-	return !list_empty(&q->job.ops);
-}
-
 static bool start_reading(struct queue *q)
 {
-	if (list_empty(&q->reads) || !gather_reads(q))
+	if (list_empty(&q->reads) || !queue_reads_gather(q))
 		return false;
 	start_job(q);
 	return true;
@@ -459,67 +308,6 @@ void queue_put_cancel(struct queue_put **slot)
 	}
 }
 
-/* --- read --- */
-
-static enum err read_start(struct queue_read **slot, struct queue *q, const struct queue_entry *en,
-                           bool shows, queue_read_done_fn *done, void *arg)
-{
-	struct queue_read *r = calloc(1, sizeof(*r));
-
-	if (r == NULL)
-		return ERR_NOMEM;
-	r->op.kind = OP_READ;
-	r->op.q = q;
-	r->slot = slot;
-	r->done = done;
-	r->arg = arg;
-	r->shows = shows;
-	r->sequence = en->sequence;
-	list_push_back(&q->reads, &r->op.link);
-	*slot = r;
-	soon_call(&q->kick);
-	return ERR_OK;
-}
-
-enum err queue_read_start(struct queue_read **slot, struct queue *q, struct str server_name,
-                          struct str origin, queue_read_done_fn *done, void *arg)
-{
-	struct queue_lane  *lane = queue_lane_find(&q->store.index, server_name, origin);
-	struct queue_entry *en = lane == NULL ? NULL : queue_lane_first(lane);
-	enum err            e;
-
-	if (en == NULL)
-		return ERR_NOT_FOUND;
-	if (en->state == ENTRY_IN_HAND || en->settling)
-		return ERR_BUSY;
-	e = read_start(slot, q, en, false, done, arg);
-	if (e == ERR_OK)
-		take_in_hand(q, en);
-	return e;
-}
-
-enum err queue_show_start(struct queue_read **slot, struct queue *q, uint64_t sequence,
-                          queue_read_done_fn *done, void *arg)
-{
-	struct queue_entry *en = queue_index_find(&q->store.index, sequence);
-
-	if (en == NULL || en->state == ENTRY_SEEN)
-		return ERR_NOT_FOUND;
-	return read_start(slot, q, en, true, done, arg);
-}
-
-void queue_read_cancel(struct queue_read **slot)
-{
-	struct queue_read *r = *slot;
-
-	if (r == NULL)
-		return;
-	*slot = NULL;
-	r->slot = NULL;
-	if (r->op.state != OP_IN_JOB)
-		after_read(r->op.q, r);
-}
-
 /* --- settle --- */
 
 /* Waits again; the count of tries goes to the disk with whatever goes there next. */
@@ -578,102 +366,6 @@ void queue_settle_cancel(struct queue_settle **slot)
 		return;
 	(*slot)->slot = NULL;
 	*slot = NULL;
-}
-
-/* --- looking --- */
-
-bool queue_lane_waiting(const struct queue *q, struct str server_name, struct str origin)
-{
-	const struct queue_lane *lane = queue_lane_find(&q->store.index, server_name, origin);
-
-	return lane != NULL && (lane->pending > 0 || lane->waiting > 0);
-}
-
-static void lane_info(const struct queue_lane *lane, struct queue_lane_info *out)
-{
-	const struct queue_entry *first = queue_lane_first(lane);
-
-	*out = (struct queue_lane_info){
-		.server_name = queue_lane_name(lane),
-		.origin = queue_lane_origin(lane),
-		.items = lane->waiting,
-		.bytes = lane->bytes,
-		.oldest_unix_ms = first->at_unix_ms,
-		.tries = first->tries,
-		.in_hand = first->state == ENTRY_IN_HAND || first->settling,
-		.sequence = first->sequence,
-	};
-}
-
-/* Puts a lane where it belongs among the oldest so far. */
-static size_t lane_insert(struct queue_lane_info *out, size_t count, size_t max,
-                          const struct queue_lane *lane)
-{
-	uint64_t sequence = queue_lane_first(lane)->sequence;
-	size_t   at = count;
-
-	while (at > 0 && out[at - 1].sequence > sequence)
-		at--;
-	if (at == max)
-		return count;
-	count += count < max;
-	memmove(out + at + 1, out + at, (count - at - 1) * sizeof(*out));
-	lane_info(lane, &out[at]);
-	return count;
-}
-
-size_t queue_lanes(const struct queue *q, uint64_t after, struct queue_lane_info *out, size_t max)
-{
-	const struct link *lanes = &q->store.index.lanes;
-	size_t             count = 0;
-
-	for (struct link *l = lanes->next; l != lanes; l = l->next) {
-		struct queue_lane *lane = LIST_ENTRY(l, struct queue_lane, all);
-
-		if (lane->waiting > 0 && queue_lane_first(lane)->sequence > after)
-			count = lane_insert(out, count, max, lane);
-	}
-	return count;
-}
-
-size_t queue_list(const struct queue *q, uint64_t after, bool parked_only, struct queue_info *out,
-                  size_t max)
-{
-	const struct link *items = &q->store.index.items;
-	size_t             count = 0;
-
-	for (struct link *l = items->next; l != items && count < max; l = l->next) {
-		struct queue_entry *en = LIST_ENTRY(l, struct queue_entry, all);
-
-		if (en->sequence > after && (!parked_only || en->state == ENTRY_PARKED))
-			info_of(en, &out[count++]);
-	}
-	return count;
-}
-
-enum err queue_find(const struct queue *q, uint64_t sequence, struct queue_info *out)
-{
-	struct queue_entry *en = queue_index_find(&q->store.index, sequence);
-
-	if (en == NULL || en->state == ENTRY_SEEN)
-		return ERR_NOT_FOUND;
-	info_of(en, out);
-	return ERR_OK;
-}
-
-void queue_counts(const struct queue *q, struct queue_counts *out)
-{
-	*out = q->counts;
-	out->waiting = q->store.index.waiting_count;
-	out->parked = q->store.index.parked_count;
-	out->seen = q->store.index.seen_count;
-	out->bytes = q->store.index.charged_bytes;
-	out->bytes_max = q->o.bytes_max;
-}
-
-const char *queue_kind_name(const struct queue *q)
-{
-	return q->store.backend->ops->name;
 }
 
 /* --- opening and closing --- */

@@ -1,6 +1,7 @@
 /*
- * queue_inside.h - what queue.c (operations and their order) and queue_group.c (what goes into a
- * commit and what comes of it) share.
+ * queue_inside.h - what queue.c (operations and their order), queue_group.c (what goes into a
+ * commit and what comes of it), queue_read.c (reading items back) and queue_look.c (what there is,
+ * without the disk) share.
  *
  * An operation is on one list: puts, settles or reads while it waits, the job's list while the job works
  * on it, finished until its owner was told. A put whose body takes several commits stays in puts.
@@ -120,6 +121,14 @@ void queue_group_done(struct queue *q); /* results into memory; operations are f
 
 /* Only what nobody waits for, at the end. */
 bool queue_group_build_last(struct queue *q);
+
+/* Which items to read, as they are now; those that are gone are told so. True: there is a job. */
+bool queue_reads_gather(struct queue *q);
+void queue_reads_run(struct queue *q);  /* in the job */
+void queue_reads_done(struct queue *q); /* finished, or to be read again */
+void queue_read_deliver(struct queue_read *r);
+
+void queue_info_of(const struct queue_entry *en, struct queue_info *out);
 
 void queue_finish(struct op *op, enum err result); /* from any list to finished */
 void queue_set_due(struct queue *q, struct queue_entry *en, bool due);
