@@ -7,11 +7,13 @@ pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
 
 # LMDB brings a pkg-config file on some systems only
-find_path(LMDB_INCLUDE_DIR lmdb.h REQUIRED)
-find_library(LMDB_LIBRARY lmdb REQUIRED)
-add_library(lmdb INTERFACE)
-target_include_directories(lmdb SYSTEM INTERFACE ${LMDB_INCLUDE_DIR})
-target_link_libraries(lmdb INTERFACE ${LMDB_LIBRARY})
+if(CONFIG_DOORSTEP_STORE)
+	find_path(LMDB_INCLUDE_DIR lmdb.h REQUIRED)
+	find_library(LMDB_LIBRARY lmdb REQUIRED)
+	add_library(lmdb INTERFACE)
+	target_include_directories(lmdb SYSTEM INTERFACE ${LMDB_INCLUDE_DIR})
+	target_link_libraries(lmdb INTERFACE ${LMDB_LIBRARY})
+endif()
 
 # mbedtls: our own build first, then the system's
 find_path(MBEDTLS_INCLUDE_DIR mbedtls/build_info.h HINTS ${DOORSTEP_DEPS}/include)

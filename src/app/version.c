@@ -17,7 +17,7 @@ void version_print(void)
 #ifdef CONFIG_DOORSTEP_STORE
 	printf("store: LMDB\n");
 #else
-	printf("store: none\n");
+	printf("store: journal\n");
 #endif
 	printf("connections: %d at most\n", CONFIG_DOORSTEP_MAX_CONNECTIONS);
 }

@@ -18,9 +18,10 @@ CFLAGS = "-Os -pipe -fno-caller-saves -fno-plt -fstack-protector -D_FORTIFY_SOUR
 def built():
     """The tree that the Makefile prepares, built with the options that it and OpenWrt's cmake.mk give."""
     directory = os.path.join(ROOT, "build", "package")
-    make("prepare", BUILD_DIR=directory, CONFIG_DOORSTEP_OUTBOUND="y")
+    chosen = {"CONFIG_DOORSTEP_OUTBOUND": "y", "CONFIG_DOORSTEP_STORE": "y"}
+    make("prepare", BUILD_DIR=directory, **chosen)
     tree = os.path.join(directory, "doorstep-0.1.0")
-    options = make("cmake-options", BUILD_DIR=directory, CONFIG_DOORSTEP_OUTBOUND="y").strip()
+    options = make("cmake-options", BUILD_DIR=directory, **chosen).strip()
     deps = os.path.join(ROOT, "build", "deps", os.uname().machine)
     script = (f"cmake -G Ninja -S {tree} -B {tree}-build {options} -DCMAKE_C_FLAGS='{CFLAGS}' -DDOORSTEP_DEPS={deps} && "
               f"nice cmake --build {tree}-build && DESTDIR={directory}/install cmake --install {tree}-build")

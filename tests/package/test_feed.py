@@ -100,11 +100,11 @@ def version_of_cmake():
 
 def test_dependencies_have_the_names_of_the_feeds(show):
     """Base names, without ABI: what the libraries' own Makefiles are called in 24.10 and 25.12."""
-    assert show["depends"].split() == ["+libmbedtls", "+libuv", "+libcares", "+libsodium", "+cJSON", "+lmdb", "+ca-bundle"]
+    assert show["depends"].split() == ["+libmbedtls", "+libuv", "+libcares", "+libsodium", "+cJSON", "+DOORSTEP_STORE:lmdb", "+ca-bundle"]
 
 
 def test_every_library_that_is_linked_is_a_dependency(show, program):
-    names = {"libuv": "libuv", "libcares": "libcares", "libsodium": "libsodium", "libcjson": "cJSON", "liblmdb": "lmdb",
+    names = {"libuv": "libuv", "libcares": "libcares", "libsodium": "libsodium", "libcjson": "cJSON", "liblmdb": "DOORSTEP_STORE:lmdb",
              "libmbedtls": "libmbedtls", "libmbedx509": "libmbedtls", "libmbedcrypto": "libmbedtls"}
     run = subprocess.run(["objdump", "-p", program], capture_output=True, text=True, check=True)
     needed = re.findall(r"NEEDED\s+(\S+?)\.so", run.stdout)
@@ -155,7 +155,8 @@ def test_menu_symbols():
 
 
 @pytest.mark.parametrize("symbols, words", [
-    ({"CONFIG_DOORSTEP_OUTBOUND": "y"}, {"CONFIG_DOORSTEP_OUTBOUND=y", "CONFIG_DOORSTEP_LOG_LEVEL=2"}),
+    ({"CONFIG_DOORSTEP_OUTBOUND": "y"}, {"CONFIG_DOORSTEP_OUTBOUND=y", "CONFIG_DOORSTEP_STORE=n", "CONFIG_DOORSTEP_LOG_LEVEL=2"}),
+    ({"CONFIG_DOORSTEP_STORE": "y"}, {"CONFIG_DOORSTEP_OUTBOUND=n", "CONFIG_DOORSTEP_STORE=y"}),
     ({"CONFIG_DOORSTEP_LOG_DEBUG": "y"}, {"CONFIG_DOORSTEP_OUTBOUND=n", "CONFIG_DOORSTEP_LOG_LEVEL=3"}),
     ({"CONFIG_DOORSTEP_LOG_WARN": "y", "CONFIG_DOORSTEP_MAX_CONNECTIONS": "128"},
      {"CONFIG_DOORSTEP_LOG_LEVEL=1", "CONFIG_DOORSTEP_MAX_CONNECTIONS=128"}),
