@@ -43,6 +43,7 @@ struct delivery {
 	struct upstream_wait wait;
 	bool                 waiting; /* for the upstream's address */
 	bool                 begun;   /* something of it was sent */
+	bool                 holds;   /* the item is in hand, and no verdict on it was begun */
 	size_t               sent;    /* of the body */
 	uint64_t             bytes;   /* counted in drain->in_hand */
 	uint64_t             sequence;
@@ -178,6 +179,8 @@ static void delivery_free(struct delivery *v)
 		upstream_wait_cancel(&v->wait);
 	queue_read_cancel(&v->read);
 	queue_settle_cancel(&v->settle);
+	if (v->holds)
+		queue_give_back(v->drain->o.queue, v->sequence);
 	http_call_close(v->call);
 	queue_item_free(v->item);
 	list_remove(&v->link);
@@ -215,6 +218,15 @@ static void on_given_back(void *arg, enum err e)
 	delivery_over(arg);
 }
 
+/* False: none could be begun; the item is still in hand. */
+static bool delivery_decide(struct delivery *v, enum queue_verdict verdict, const char *reason,
+                            queue_settle_done_fn *done)
+{
+	v->holds = queue_settle_start(&v->settle, v->drain->o.queue, v->sequence, verdict,
+	                              str_of(reason), done, v) != ERR_OK;
+	return !v->holds;
+}
+
 /* The verdict could not be written: back to its place, for the lane must not stand still. */
 static void on_settled(void *arg, enum err e)
 {
@@ -228,8 +240,7 @@ static void on_settled(void *arg, enum err e)
 	        "item %llu could not be settled (%s); it is delivered again",
 	        (unsigned long long)v->sequence, err_slug(e));
 	rest_begin(v->drain, v);
-	if (queue_settle_start(&v->settle, v->drain->o.queue, v->sequence, QUEUE_RETRY, STRL(""),
-	                       on_given_back, v) != ERR_OK)
+	if (!delivery_decide(v, QUEUE_RETRY, "", on_given_back))
 		delivery_over(v);
 }
 
@@ -262,7 +273,6 @@ static enum queue_verdict delivery_verdict(struct delivery *v, int status, bool 
 
 static void delivery_settle(struct delivery *v, int status, bool broke)
 {
-	struct drain      *d = v->drain;
 	const char        *reason;
 	enum queue_verdict verdict = delivery_verdict(v, status, broke, &reason);
 
@@ -277,8 +287,7 @@ static void delivery_settle(struct delivery *v, int status, bool broke)
 	                     : verdict == QUEUE_PARK ? "drain.parked"
 	                                             : "drain.retry",
 	             status, verdict == QUEUE_DELIVERED ? "" : reason);
-	if (queue_settle_start(&v->settle, d->o.queue, v->sequence, verdict, str_of(reason),
-	                       on_settled, v) != ERR_OK)
+	if (!delivery_decide(v, verdict, reason, on_settled))
 		delivery_over(v);
 }
 
@@ -441,6 +450,7 @@ static void on_read(void *arg, enum err e, const struct queue_info *info, struct
 		return;
 	}
 	v->item = item;
+	v->holds = true;
 	v->sequence = info->sequence;
 	v->tries = info->tries;
 	v->tried_ms = info->first_try_unix_ms != 0 && info->first_try_unix_ms < now

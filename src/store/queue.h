@@ -167,6 +167,9 @@ enum err queue_show_start(struct queue_read **slot, struct queue *q, uint64_t se
 void     queue_read_cancel(struct queue_read **slot); /* the item waits again */
 void     queue_item_free(struct queue_item *item);    /* NULL is fine */
 
+/* What was read waits again, without a verdict: whoever read it ends. */
+void queue_give_back(struct queue *q, uint64_t sequence);
+
 enum queue_verdict {
 	QUEUE_DELIVERED, /* the homeserver took it: gone, its id remembered */
 	QUEUE_RETRY,  /* later: waits again at its place, tries + 1 (written with the next group) */
@@ -185,7 +188,9 @@ typedef void queue_settle_done_fn(void *arg, enum err e); /* ERR_OK: durable (QU
 enum err queue_settle_start(struct queue_settle **slot, struct queue *q, uint64_t sequence,
                             enum queue_verdict verdict, struct str reason,
                             queue_settle_done_fn *done, void *arg);
-void     queue_settle_cancel(struct queue_settle **slot); /* the verdict stands all the same */
+
+/* The verdict stands; if it cannot be written, what was in hand waits again. */
+void queue_settle_cancel(struct queue_settle **slot);
 
 /* --- looking, from memory --- */
 

@@ -497,6 +497,8 @@ static void after_settle(struct queue *q, struct queue_settle *s)
 	en->settling = false;
 	if (q->job.settle_result == ERR_OK)
 		apply_verdict(q, s, en);
+	else if (s->slot == NULL && en->state == ENTRY_IN_HAND) /* nobody would settle it again */
+		queue_index_move(&q->store.index, en, ENTRY_WAITING);
 	queue_finish(&s->op, q->job.settle_result);
 }
 

@@ -201,3 +201,11 @@ void queue_read_cancel(struct queue_read **slot)
 	if (r->op.state != OP_IN_JOB)
 		after_read(r->op.q, r);
 }
+
+void queue_give_back(struct queue *q, uint64_t sequence)
+{
+	struct queue_entry *en = queue_index_find(&q->store.index, sequence);
+
+	if (en != NULL && en->state == ENTRY_IN_HAND && !en->settling)
+		queue_index_move(&q->store.index, en, ENTRY_WAITING);
+}

@@ -333,6 +333,32 @@ static void large_ones_go_alone(void **state)
 	together = 1;
 }
 
+/* A reload under which the homeserver moved: whoever drains from then on has what was on its way. */
+static void in_hand_waits_again(void **state)
+{
+	struct queue_info info;
+
+	(void)state;
+	together = 2; /* so the first one gets no answer */
+	keep(1, "good");
+	drain_open(drain);
+	while (taken == 0)
+		harness_run_for(5);
+	drain_free(drain);
+	drain = NULL;
+	assert_int_equal(queue_list(queue, 0, false, &info, 1), 1);
+	assert_int_equal(info.state, QUEUE_WAITING);
+	assert_int_equal(info.tries, 0);
+	waiting_count = 0;
+	together = 1;
+	assert_int_equal(open_drain(0), ERR_OK);
+	drain_open(drain);
+	for (unsigned i = 0; emptied == 0 && i < 1000; i++)
+		harness_run_for(5);
+	assert_int_equal(taken, 2);
+	assert_false(queue_lane_waiting(queue, STRL("example.org"), STRL("server1.test")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +368,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lanes_take_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_ones_go_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_body, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_hand_waits_again, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
