@@ -4,8 +4,8 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/list.h"
 #include "base/metrics.h"
+#include "net/http_pool.h"
 
 enum {
 	CALL_OUT_MAX = 64 * 1024,
@@ -14,30 +14,6 @@ enum {
 		1024, /* of a request, to be sent again when a kept connection is dead */
 	CALL_ARENA_MAX = 24 * 1024, /* one answer's head */
 	INFORMATIONAL_MAX = 8,
-};
-
-/* A connection to a server, in use by one call or idle in the pool. */
-struct link_key {
-	struct endpoint endpoint;
-	char            tls_name[256]; /* "" for plain */
-};
-
-struct kept {
-	struct http_pool *pool;
-	struct link       link; /* on pool->idle */
-	struct stream    *stream;
-	struct link_key   key;
-	unsigned          era; /* of the pool when it was made */
-	struct deadline   deadline;
-	struct soon       soon; /* closing, from inside the stream's wake */
-};
-
-struct http_pool {
-	struct loop             *loop;
-	struct http_pool_options options;
-	struct link              idle; /* longest idle first */
-	size_t                   count;
-	unsigned                 era; /* counts http_pool_clear() */
 };
 
 enum call_state {
@@ -58,7 +34,7 @@ struct http_call {
 	struct tls_handshake    *handshake;
 	struct stream           *bare; /* CALL_QUEUING: connected, not yet secure */
 	struct limit_wait        turn; /* for the handshake */
-	struct kept             *kept; /* the connection, CALL_TALKING */
+	struct http_kept        *kept; /* the connection, CALL_TALKING */
 	struct endpoint          reached;
 	msec                     connect_by; /* addresses, turn and handshakes together */
 	bool                     reused;
@@ -87,150 +63,6 @@ static void call_read(struct http_call *c);
 static void call_dial(struct http_call *c);
 static void call_connect(struct http_call *c);
 
-/* ---- pool ---- */
-
-struct http_pool *http_pool_new(struct loop *l, const struct http_pool_options *o)
-{
-	struct http_pool *p = calloc(1, sizeof(*p));
-
-	if (p == NULL)
-		return NULL;
-	p->loop = l;
-	p->options = *o;
-	list_init(&p->idle);
-	return p;
-}
-
-static void kept_free(struct kept *k)
-{
-	if (!list_empty(&k->link)) {
-		list_remove(&k->link);
-		k->pool->count--;
-	}
-	deadline_clear(&k->deadline);
-	soon_clear(&k->soon);
-	stream_close(k->stream);
-	free(k);
-}
-
-static void on_kept_over(void *arg)
-{
-	kept_free(arg);
-}
-
-/* Whatever an idle connection says, it has nothing to say. */
-static void on_kept_wake(void *arg)
-{
-	struct kept *k = arg;
-
-	if (stream_ended(k->stream) == ERR_OK && stream_peek(k->stream).len == 0)
-		return;
-	if (!list_empty(&k->link)) { /* out of reach at once, freed outside its own callback */
-		list_remove(&k->link);
-		k->pool->count--;
-	}
-	soon_call(&k->soon);
-}
-
-static bool key_same(const struct link_key *a, const struct link_key *b)
-{
-	return strcmp(a->tls_name, b->tls_name) == 0 &&
-		strcmp(a->endpoint.path, b->endpoint.path) == 0 &&
-		address_equal(&a->endpoint.address, &b->endpoint.address);
-}
-
-static size_t pool_count_target(const struct http_pool *p, const struct link_key *key)
-{
-	size_t n = 0;
-
-	for (struct link *l = p->idle.next; l != &p->idle; l = l->next)
-		n += key_same(&LIST_ENTRY(l, struct kept, link)->key, key);
-	return n;
-}
-
-static void pool_put(struct http_pool *p, struct kept *k)
-{
-	if (p->options.idle_max == 0 || k->era != p->era ||
-	    pool_count_target(p, &k->key) >= p->options.idle_per_target_max) {
-		kept_free(k);
-		return;
-	}
-	if (p->count >= p->options.idle_max)
-		kept_free(LIST_ENTRY(p->idle.next, struct kept, link));
-	list_push_back(&p->idle, &k->link);
-	p->count++;
-	stream_own(k->stream, on_kept_wake, k);
-	deadline_in(&k->deadline, p->options.idle_ms);
-}
-
-static struct kept *pool_take(struct http_pool *p, const struct link_key *key)
-{
-	/* the most recently used is the most likely to be alive */
-	for (struct link *l = p->idle.prev, *next; l != &p->idle; l = next) {
-		struct kept *k = LIST_ENTRY(l, struct kept, link);
-
-		next = l->prev;
-		if (!key_same(&k->key, key))
-			continue;
-		if (!stream_is_quiet(k->stream)) { /* its wake is still to come */
-			kept_free(k);
-			continue;
-		}
-		list_remove(&k->link);
-		p->count--;
-		deadline_clear(&k->deadline);
-		return k;
-	}
-	return NULL;
-}
-
-size_t http_pool_idle(const struct http_pool *p)
-{
-	return p->count;
-}
-
-void http_pool_clear(struct http_pool *p)
-{
-	p->era++;
-	while (!list_empty(&p->idle))
-		kept_free(LIST_ENTRY(p->idle.next, struct kept, link));
-}
-
-void http_pool_set(struct http_pool *p, const struct http_pool_options *o)
-{
-	p->options = *o;
-	while (p->count > o->idle_max)
-		kept_free(LIST_ENTRY(p->idle.next, struct kept, link));
-}
-
-void http_pool_free(struct http_pool *p)
-{
-	if (p == NULL)
-		return;
-	http_pool_clear(p);
-	free(p);
-}
-
-static struct kept *kept_new(struct http_pool *p, struct stream *st, const struct endpoint *reached,
-                             const char *tls_name)
-{
-	struct kept *k = calloc(1, sizeof(*k));
-
-	if (k == NULL) {
-		stream_close(st);
-		return NULL;
-	}
-	k->pool = p;
-	k->stream = st;
-	k->era = p->era;
-	k->key.endpoint = *reached;
-	(void)str_copy(str_of(tls_name), k->key.tls_name, sizeof(k->key.tls_name));
-	list_init(&k->link);
-	deadline_init(&k->deadline, p->loop, on_kept_over, k);
-	soon_init(&k->soon, p->loop, on_kept_over, k);
-	return k;
-}
-
 /* ---- the call's course ---- */
 
 static void call_wake(void *arg)
@@ -258,7 +90,7 @@ static void call_drop_connection(struct http_call *c)
 		call_leave_handshake(c);
 	}
 	if (c->kept != NULL)
-		kept_free(c->kept);
+		http_kept_free(c->kept);
 	c->kept = NULL;
 	if (c->parser != NULL)
 		free(c->parser);
@@ -351,18 +183,18 @@ static void on_stream_wake(void *arg)
 		c->wake(c->arg);
 }
 
-static void call_talk(struct http_call *c, struct kept *k)
+static void call_talk(struct http_call *c, struct http_kept *k)
 {
 	c->kept = k;
 	c->state = CALL_TALKING;
-	c->reached = k->key.endpoint;
+	c->reached = k->to;
 	stream_own(k->stream, on_stream_wake, c);
 	deadline_in(&c->deadline, c->options.response_head_ms);
 }
 
 static void call_connected(struct http_call *c, struct stream *st)
 {
-	struct kept *k = kept_new(c->pool, st, &c->reached, c->tls_name);
+	struct http_kept *k = http_kept_new(c->pool, st, &c->reached, c->tls_name);
 
 	if (k == NULL) {
 		call_fail(c, ERR_NOMEM, "no memory for a connection");
@@ -516,25 +348,18 @@ static void on_call_deadline(void *arg)
 
 static bool call_take_kept(struct http_call *c)
 {
-	struct link_key key;
+	struct http_kept *k = NULL;
 
 	if (!c->options.keep)
 		return false;
-	for (size_t i = 0; i < c->options.target.count; i++) {
-		struct kept *k;
-
-		memset(&key, 0, sizeof(key));
-		key.endpoint = c->to[i];
-		(void)str_copy(str_of(c->tls_name), key.tls_name, sizeof(key.tls_name));
-		k = pool_take(c->pool, &key);
-		if (k == NULL)
-			continue;
-		c->reused = true;
-		c->held_complete = true;
-		call_talk(c, k);
-		return true;
-	}
-	return false;
+	for (size_t i = 0; k == NULL && i < c->options.target.count; i++)
+		k = http_pool_take(c->pool, &c->to[i], c->tls_name);
+	if (k == NULL)
+		return false;
+	c->reused = true;
+	c->held_complete = true;
+	call_talk(c, k);
+	return true;
 }
 
 static enum err call_init(struct http_call *c, const struct http_call_options *o)
@@ -598,7 +423,7 @@ void http_call_close(struct http_call *c)
 	if (c == NULL)
 		return;
 	if (call_is_clean(c)) {
-		pool_put(c->pool, c->kept);
+		http_pool_put(c->pool, c->kept);
 		c->kept = NULL;
 	}
 	call_drop_connection(c);

@@ -15,26 +15,8 @@
 #include "codec/http/h1.h"
 #include "loop/loop.h"
 #include "loop/socket.h"
-#include "net/limits.h"
+#include "net/http_pool.h"
 #include "net/tls.h"
-
-/* Kept-alive connections of one purpose; told apart by the endpoint reached and the TLS name. */
-struct http_pool;
-
-struct http_pool_options {
-	struct h1_limits limits;   /* of response heads */
-	size_t           idle_max; /* kept at most; the oldest goes */
-	size_t           idle_per_target_max;
-	msec             idle_ms;
-	struct limit    *handshakes; /* TLS handshakes at once; NULL: no ceiling */
-};
-
-struct http_pool *http_pool_new(struct loop *l, const struct http_pool_options *o);
-void              http_pool_free(struct http_pool *p); /* no call may be open */
-size_t            http_pool_idle(const struct http_pool *p);
-/* Closes what is kept, now and when calls under way give it back: after a change of authorities. */
-void http_pool_clear(struct http_pool *p);
-void http_pool_set(struct http_pool *p, const struct http_pool_options *o); /* a reload */
 
 struct http_target {
 	const struct endpoint *to; /* tried in order, staggered */

@@ -1,79 +1,15 @@
-#include "net/http_server.h"
+#include "net/http_server_inside.h"
 
 #include <stdlib.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 
 enum {
 	CONN_OUT_MAX = 64 * 1024, /* head and body put together before one stream_write() */
-	CONN_FLUSH_AT = 16 * 1024,
-	CONN_BURST = 32, /* requests answered in one turn before others get theirs */
+	CONN_BURST = 32,          /* requests answered in one turn before others get theirs */
 	LINGER_MS = 2000,
 	LINGER_BYTES = 64 * 1024,
-	HALF_CLOSE_MS = 2000, /* a peer that ended its side may still want the answer */
 	DRAIN_HEAD_MS = 1000,
-};
-
-enum conn_state {
-	CONN_IDLE,    /* between requests; the idle deadline runs */
-	CONN_HEAD,    /* some of a head has arrived; the head deadline runs */
-	CONN_REQUEST, /* the handler has it */
-	CONN_LINGER,  /* answered and shut down; input is thrown away for a moment */
-	CONN_CLOSED,  /* to be freed by conn_pump() */
-};
-
-struct http_request {
-	struct http_conn     *conn;
-	struct arena          arena;
-	struct head           head;
-	struct h1_head_parser parser;
-	struct h1_body        body;
-	uint64_t              body_max;
-	struct buf            restored; /* given back by the handler, comes before the span */
-	struct str            span; /* decoded bytes at the front of the stream, not yet consumed */
-	enum err              broken;
-	bool                  body_done;
-	bool                  want_body; /* the handler asked for body bytes and there were none */
-	bool                  continued; /* 100 Continue was sent or is not wanted */
-	bool                  begun;     /* final head written */
-	bool                  chunked;   /* the answer is */
-	bool                  no_body;   /* HEAD, 204, 304: body bytes are dropped */
-	bool                  blocked;   /* the answer waits for room */
-	struct http_request_tap tap;
-	http_wake_fn           *wake;
-	void                   *arg;
-};
-
-struct http_conn {
-	struct http_server *server;
-	struct link         link;      /* on server->conns */
-	struct link         idle_link; /* on server->idle while CONN_IDLE */
-	enum conn_state     state;
-	bool                in_pump;
-	bool                close_after; /* no further request on this connection */
-	bool                cut;         /* close without farewell */
-	unsigned            served;
-	size_t              lingered;
-	size_t              linger_unsent; /* of the answer, when the deadline was set */
-	struct stream      *stream;
-	struct address      peer;
-	void               *context;
-	void (*drop_context)(void *context);
-	struct http_request *request; /* CONN_HEAD, CONN_REQUEST */
-	struct buf           out;
-	struct deadline      deadline;
-	struct soon          soon;
-};
-
-struct http_server {
-	struct loop               *loop;
-	struct http_server_options options;
-	struct http_handler        handler;
-	http_wake_fn              *idle_fn;     /* may be NULL */
-	struct link                conns, idle; /* idle: longest first */
-	size_t                     count;
-	bool                       draining;
 };
 
 static void conn_pump(void *arg);
@@ -81,7 +17,7 @@ static void on_deadline(void *arg);
 
 /* ---- life of a connection ---- */
 
-static void conn_set_state(struct http_conn *c, enum conn_state state)
+void http_conn_set_state(struct http_conn *c, enum conn_state state)
 {
 	if (c->state == CONN_IDLE)
 		list_remove(&c->idle_link);
@@ -90,23 +26,11 @@ static void conn_set_state(struct http_conn *c, enum conn_state state)
 		list_push_back(&c->server->idle, &c->idle_link);
 }
 
-static void request_free(struct http_conn *c)
-{
-	if (c->request == NULL)
-		return;
-	if (c->request->tap.over != NULL)
-		c->request->tap.over(c->request->tap.arg);
-	arena_fini(&c->request->arena);
-	buf_fini(&c->request->restored);
-	free(c->request);
-	c->request = NULL;
-}
-
 static void conn_free(struct http_conn *c)
 {
 	struct http_server *s = c->server;
 
-	request_free(c);
+	http_request_free(c);
 	deadline_clear(&c->deadline);
 	soon_clear(&c->soon);
 	buf_fini(&c->out);
@@ -122,7 +46,7 @@ static void conn_free(struct http_conn *c)
 		s->handler.closed(s->handler.arg);
 }
 
-static void conn_flush(struct http_conn *c)
+void http_conn_flush(struct http_conn *c)
 {
 	if (buf_len(&c->out) == 0)
 		return;
@@ -156,7 +80,7 @@ enum err http_server_take(struct http_server *s, struct stream *st, const struct
 	list_init(&c->idle_link);
 	list_push_back(&s->conns, &c->link);
 	s->count++;
-	conn_set_state(c, CONN_IDLE);
+	http_conn_set_state(c, CONN_IDLE);
 	stream_own(st, conn_pump, c);
 	deadline_in(&c->deadline, s->options.head_ms);
 	soon_call(&c->soon); /* bytes may be waiting already */
@@ -173,14 +97,14 @@ static bool is_sent(const struct http_conn *c)
 
 static void conn_linger(struct http_conn *c)
 {
-	conn_flush(c);
+	http_conn_flush(c);
 	buf_rest(&c->out);
 	if (c->cut || (stream_ended(c->stream) != ERR_OK && stream_ended(c->stream) != ERR_EOF)) {
-		conn_set_state(c, CONN_CLOSED);
+		http_conn_set_state(c, CONN_CLOSED);
 		return;
 	}
 	stream_shutdown(c->stream);
-	conn_set_state(c, CONN_LINGER);
+	http_conn_set_state(c, CONN_LINGER);
 	c->lingered = 0;
 	c->linger_unsent = stream_unsent(c->stream);
 	deadline_in(&c->deadline, is_sent(c) ? LINGER_MS : c->server->options.write_idle_ms);
@@ -190,13 +114,13 @@ static void conn_linger(struct http_conn *c)
 static void conn_dismiss(struct http_conn *c)
 {
 	stream_shutdown(c->stream);
-	conn_set_state(c, CONN_CLOSED);
+	http_conn_set_state(c, CONN_CLOSED);
 }
 
 /* No further request: closes, when the peer has had the answers to the earlier ones. */
 static void conn_leave(struct http_conn *c)
 {
-	request_free(c);
+	http_request_free(c);
 	if (is_sent(c))
 		conn_dismiss(c);
 	else
@@ -221,7 +145,7 @@ static void conn_refuse(struct http_conn *c, int status, const char *slug)
 	write_text(&w, "\r\n");
 	write_str(&w, writer_done(&body));
 	(void)buf_add(&c->out, writer_done(&w));
-	request_free(c);
+	http_request_free(c);
 	conn_linger(c);
 }
 
@@ -232,60 +156,6 @@ static void conn_malformed(struct http_conn *c, int status, const char *slug)
 	if (h->malformed != NULL)
 		h->malformed(h->arg, &c->peer, status, slug);
 	conn_refuse(c, status, slug);
-}
-
-static struct http_request *request_new(struct http_conn *c)
-{
-	struct http_request *r = calloc(1, sizeof(*r));
-
-	if (r == NULL)
-		return NULL;
-	r->conn = c;
-	r->body_max = UINT64_MAX;
-	arena_init(&r->arena, c->server->options.arena_bytes);
-	h1_head_init(&r->parser, H1_REQUEST, &c->server->options.limits);
-	return r;
-}
-
-/* The head moves into the request's arena, so that the stream can go on. */
-static enum err request_read(struct http_request *r, struct str bytes)
-{
-	struct str    own = arena_copy(&r->arena, str_head(bytes, r->parser.length));
-	struct field *fields = arena_alloc(&r->arena, (r->parser.slot_count + 1) * sizeof(*fields));
-
-	if (arena_failed(&r->arena))
-		return ERR_NOMEM;
-	return h1_head_view(&r->parser, own, HTTP_OTHER, fields, &r->head);
-}
-
-static void request_break(struct http_request *r, enum err e)
-{
-	if (r->broken != ERR_OK)
-		return;
-	r->broken = e;
-	soon_call(&r->conn->soon); /* the handler hears of it from the loop */
-}
-
-/*
- * What the end of the peer's side means for the request. Without its body it is none; with it, the peer
- * may still want the answer, but not for long unless it comes.
- */
-static void request_note_end(struct http_request *r)
-{
-	struct http_conn *c = r->conn;
-	enum err          end = stream_ended(c->stream);
-
-	if (end == ERR_OK)
-		return;
-	c->close_after = true;
-	if (end != ERR_EOF)
-		request_break(r, end);
-	else if (r->begun)
-		return;
-	else if (!r->body_done && stream_peek(c->stream).len == 0)
-		request_break(r, ERR_TRUNCATED);
-	else if (r->body_done && !deadline_is_set(&c->deadline))
-		deadline_in(&c->deadline, HALF_CLOSE_MS);
 }
 
 static void conn_dispatch(struct http_conn *c)
@@ -303,9 +173,9 @@ static void conn_dispatch(struct http_conn *c)
 	c->close_after = !r->head.keep_alive || s->draining ||
 		c->served >= s->options.requests_max ||
 		r->head.method == HTTP_CONNECT; /* what follows was meant for a tunnel */
-	conn_set_state(c, CONN_REQUEST);
+	http_conn_set_state(c, CONN_REQUEST);
 	deadline_clear(&c->deadline);
-	request_note_end(r);
+	http_request_note_end(r);
 	s->handler.request(s->handler.arg, r);
 }
 
@@ -318,14 +188,14 @@ static bool conn_read_head(struct http_conn *c)
 	if (bytes.len == 0)
 		return false;
 	if (c->request == NULL) {
-		c->request = request_new(c);
+		c->request = http_request_new(c);
 		if (c->request == NULL) {
 			conn_refuse(c, 503, "no-memory");
 			return false;
 		}
 		if (c->served > 0)
 			deadline_in(&c->deadline, c->server->options.head_ms);
-		conn_set_state(c, CONN_HEAD);
+		http_conn_set_state(c, CONN_HEAD);
 	}
 	e = h1_head_feed(&c->request->parser, bytes);
 	if (e == ERR_BUSY) {
@@ -334,7 +204,7 @@ static bool conn_read_head(struct http_conn *c)
 		return false;
 	}
 	if (e == ERR_OK)
-		e = request_read(c->request, bytes);
+		e = http_request_read(c->request, bytes);
 	if (e == ERR_NOMEM)
 		conn_refuse(c, 503, "no-memory");
 	else if (e != ERR_OK)
@@ -352,7 +222,7 @@ static void conn_watch_request(struct http_conn *c)
 {
 	struct http_request *r = c->request;
 
-	request_note_end(r);
+	http_request_note_end(r);
 	if (r->blocked && stream_room(c->stream) > 0) {
 		r->blocked = false;
 		deadline_clear(&c->deadline);
@@ -371,9 +241,9 @@ static void conn_discard(struct http_conn *c)
 	}
 	end = stream_ended(c->stream);
 	if (end != ERR_OK && end != ERR_EOF)
-		conn_set_state(c, CONN_CLOSED);
+		http_conn_set_state(c, CONN_CLOSED);
 	else if (is_sent(c) && (end == ERR_EOF || c->lingered > LINGER_BYTES))
-		conn_set_state(c, CONN_CLOSED);
+		http_conn_set_state(c, CONN_CLOSED);
 	else if (is_sent(c) && c->linger_unsent > 0) {
 		c->linger_unsent = 0;
 		deadline_in(&c->deadline, LINGER_MS);
@@ -386,7 +256,7 @@ static void conn_linger_expired(struct http_conn *c)
 	size_t unsent = stream_unsent(c->stream);
 
 	if (unsent == 0 || unsent >= c->linger_unsent) {
-		conn_set_state(c, CONN_CLOSED);
+		http_conn_set_state(c, CONN_CLOSED);
 		return;
 	}
 	c->linger_unsent = unsent;
@@ -458,8 +328,8 @@ static void on_deadline(void *arg)
 		conn_refuse(c, 408, "head-timed-out");
 		break;
 	case CONN_REQUEST:
-		request_break(c->request,
-		              stream_ended(c->stream) == ERR_EOF ? ERR_EOF : ERR_SLOW_PEER);
+		http_request_break(c->request,
+		                   stream_ended(c->stream) == ERR_EOF ? ERR_EOF : ERR_SLOW_PEER);
 		break;
 	case CONN_CLOSED:
 		break;
@@ -467,314 +337,18 @@ static void on_deadline(void *arg)
 	conn_pump(c);
 }
 
-/* ---- what handlers see ---- */
-
-void http_request_own(struct http_request *r, http_wake_fn *wake, void *arg)
+/* May run inside or outside conn_pump(). */
+void http_conn_next(struct http_conn *c)
 {
-	r->wake = wake;
-	r->arg = arg;
-}
-
-const struct head *http_request_head(const struct http_request *r)
-{
-	return &r->head;
-}
-
-const struct address *http_request_peer(const struct http_request *r)
-{
-	return &r->conn->peer;
-}
-
-void *http_request_context(const struct http_request *r)
-{
-	return r->conn->context;
-}
-
-struct arena *http_request_arena(struct http_request *r)
-{
-	return &r->arena;
-}
-
-static void request_continue(struct http_request *r)
-{
-	r->continued = true;
-	if (r->begun || stream_peek(r->conn->stream).len > 0)
-		return; /* the peer did not wait */
-	(void)buf_add(&r->conn->out, STRL("HTTP/1.1 100 Continue\r\n\r\n"));
-	conn_flush(r->conn);
-}
-
-/* Reads framing until body bytes, the end, or nothing more is there. */
-static void request_decode(struct http_request *r)
-{
-	while (r->span.len == 0 && !h1_body_done(&r->body)) {
-		struct str in = stream_peek(r->conn->stream);
-		size_t     used;
-
-		if (in.len == 0)
-			return;
-		if (h1_body_feed(&r->body, in, &used, &r->span) != ERR_OK) {
-			request_break(r, ERR_SYNTAX);
-			return;
-		}
-		if (r->span.len > 0) {
-			/* framing in front of the run is spent now, the run itself when consumed */
-			size_t front = (size_t)(r->span.ptr - in.ptr);
-
-			check(front + r->span.len == used);
-			if (front > 0)
-				stream_consume(r->conn->stream, front);
-		} else {
-			stream_consume(r->conn->stream, used);
-		}
-		if (r->body.seen > r->body_max)
-			request_break(r, ERR_TOO_LARGE);
-	}
-}
-
-static void request_wait_for_body(struct http_request *r)
-{
-	r->want_body = true;
-	if (!r->blocked)
-		deadline_in(&r->conn->deadline, r->conn->server->options.body_idle_ms);
-	request_note_end(r);
-}
-
-static void request_stop_waiting(struct http_request *r)
-{
-	if (r->want_body && !r->blocked)
-		deadline_clear(&r->conn->deadline);
-	r->want_body = false;
-}
-
-static void request_body_ended(struct http_request *r)
-{
-	r->body_done = true;
-	request_stop_waiting(r);
-	request_note_end(r);
-}
-
-struct str http_request_peek(struct http_request *r)
-{
-	static const struct str none = { "", 0 };
-
-	if (buf_len(&r->restored) > 0 && r->broken == ERR_OK)
-		return buf_str(&r->restored);
-	if (r->body_done || r->broken != ERR_OK)
-		return none;
-	if (!r->continued)
-		request_continue(r);
-	if (r->span.len == 0)
-		request_decode(r);
-	if (r->broken != ERR_OK)
-		return none;
-	if (r->span.len > 0) {
-		request_stop_waiting(r);
-		r->span.ptr =
-			stream_peek(r->conn->stream).ptr; /* it may have moved its bytes since */
-		return r->span;
-	}
-	if (h1_body_done(&r->body))
-		request_body_ended(r);
-	else
-		request_wait_for_body(r);
-	return none;
-}
-
-void http_request_consume(struct http_request *r, size_t n)
-{
-	if (buf_len(&r->restored) > 0) {
-		buf_take(&r->restored, n);
-		return;
-	}
-	check(n <= r->span.len);
-	if (r->tap.took != NULL)
-		r->tap.took(r->tap.arg, str_head(stream_peek(r->conn->stream), n));
-	stream_consume(r->conn->stream, n);
-	r->span.len -= n;
-	if (r->span.len == 0 && h1_body_done(&r->body))
-		request_body_ended(r);
-}
-
-void http_request_tap(struct http_request *r, const struct http_request_tap *tap)
-{
-	r->tap = *tap;
-}
-
-bool http_request_body_done(const struct http_request *r)
-{
-	return r->body_done && buf_len(&r->restored) == 0;
-}
-
-void http_request_restore(struct http_request *r, struct buf *body)
-{
-	check(buf_len(&r->restored) == 0);
-	buf_fini(&r->restored);
-	r->restored = *body;
-	buf_init(body, body->max);
-}
-
-uint64_t http_request_body_seen(const struct http_request *r)
-{
-	return r->head.body == BODY_NONE ? 0 : r->body.seen - r->span.len;
-}
-
-void http_request_body_max(struct http_request *r, uint64_t max)
-{
-	r->body_max = max;
-}
-
-enum err http_request_broken(const struct http_request *r)
-{
-	return r->broken;
-}
-
-/* ---- answers ---- */
-
-static bool status_has_no_body(int status)
-{
-	return status == 204 || status == 304 || (status >= 100 && status < 200);
-}
-
-/* HEAD and 304 may say how long the body would have been (RFC 9110 8.6). */
-static void write_would_be_length(struct writer *w, const struct head *h)
-{
-	const struct field *f = head_find(h, FIELD_CONTENT_LENGTH);
-	uint64_t            n;
-
-	if (h->body == BODY_LENGTH)
-		h1_write_length(w, h->content_length);
-	else if (f != NULL && str_to_u64(f->value, UINT64_MAX / 16, &n))
-		h1_write_length(w, n);
-}
-
-static void write_framing(struct http_request *r, struct writer *w, const struct head *h)
-{
-	if (r->no_body) {
-		if (h->status != 204 && h->status >= 200)
-			write_would_be_length(w, h);
-	} else if (h->body == BODY_NONE) {
-		h1_write_length(w, 0);
-	} else if (h->body == BODY_LENGTH) {
-		h1_write_length(w, h->content_length);
-	} else if (r->head.minor >= 1) {
-		h1_write_field(w, STRL("Transfer-Encoding"), STRL("chunked"));
-		r->chunked = true;
-	} else {
-		r->conn->close_after = true;
-	}
-}
-
-static void write_head(struct http_request *r, struct writer *w, const struct head *h,
-                       struct str extra)
-{
-	h1_write_status_line(w, h->status, h->reason);
-	for (size_t i = 0; i < h->field_count; i++) {
-		const struct field *f = &h->fields[i];
-
-		if (f->id != FIELD_CONTENT_LENGTH && !head_is_hop_by_hop(h, f))
-			h1_write_field(w, f->name, f->value);
-	}
-	write_str(w, extra);
-	write_framing(r, w, h);
-	if (r->conn->close_after)
-		h1_write_field(w, STRL("Connection"), STRL("close"));
-	else if (r->head.minor == 0)
-		h1_write_field(w, STRL("Connection"), STRL("keep-alive"));
-	write_text(w, "\r\n");
-}
-
-static size_t head_size(const struct head *h, struct str extra)
-{
-	size_t n = 256 + h->reason.len + extra.len;
-
-	for (size_t i = 0; i < h->field_count; i++)
-		n += h->fields[i].name.len + h->fields[i].value.len + 4;
-	return n;
-}
-
-void http_respond_head(struct http_request *r, const struct head *h, struct str extra)
-{
-	struct http_conn *c = r->conn;
-	size_t            got = 0;
-	char             *to = buf_reserve(&c->out, head_size(h, extra), &got);
-	struct writer     w = writer_over(to, to == NULL ? 0 : got);
-
-	check(!r->begun);
-	r->begun = true;
-	deadline_clear(&c->deadline); /* of the body, or of a peer that ended its side */
-	r->no_body = r->head.method == HTTP_HEAD || status_has_no_body(h->status);
-	if (!r->body_done)
-		c->close_after = true; /* the rest of the request will not be read */
-	if (to == NULL) {
-		c->cut = true;
-		return;
-	}
-	write_head(r, &w, h, extra);
-	check(!w.failed);
-	buf_commit(&c->out, writer_done(&w).len);
-}
-
-bool http_respond_begun(const struct http_request *r)
-{
-	return r->begun;
-}
-
-size_t http_respond_room(const struct http_request *r)
-{
-	size_t room = stream_room(r->conn->stream);
-	size_t staged = buf_len(&r->conn->out) + H1_CHUNK_OVERHEAD;
-
-	return room > staged ? room - staged : 0;
-}
-
-void http_respond_body(struct http_request *r, struct str bytes)
-{
-	struct http_conn *c = r->conn;
-	char              head[H1_CHUNK_OVERHEAD];
-	struct writer     w = writer_over(head, sizeof(head));
-	bool              ok = true;
-
-	if (r->no_body || bytes.len == 0)
-		return;
-	if (r->chunked) {
-		h1_write_chunk_head(&w, bytes.len);
-		ok = buf_add(&c->out, writer_done(&w)) == ERR_OK;
-	}
-	ok = ok && buf_add(&c->out, bytes) == ERR_OK;
-	if (r->chunked)
-		ok = ok && buf_add(&c->out, STRL("\r\n")) == ERR_OK;
-	if (!ok)
-		c->cut = true;
-	else if (buf_len(&c->out) >= CONN_FLUSH_AT)
-		conn_flush(c);
-}
-
-void http_respond_flush(struct http_request *r)
-{
-	struct http_conn *c = r->conn;
-
-	conn_flush(c);
-	if (c->cut)
-		request_break(r, ERR_RESET);
-	if (r->begun && stream_room(c->stream) == 0 && !r->blocked) {
-		r->blocked = true;
-		deadline_in(&c->deadline, c->server->options.write_idle_ms);
-	}
-}
-
-/* After an answer: the next request, or the end. May run inside or outside conn_pump(). */
-static void conn_next(struct http_conn *c)
-{
-	request_free(c);
-	conn_flush(c);
+	http_request_free(c);
+	http_conn_flush(c);
 	if (c->cut) {
-		conn_set_state(c, CONN_CLOSED);
+		http_conn_set_state(c, CONN_CLOSED);
 	} else if (c->close_after || c->server->draining) {
 		conn_linger(c);
 	} else {
 		buf_rest(&c->out);
-		conn_set_state(c, CONN_IDLE);
+		http_conn_set_state(c, CONN_IDLE);
 		deadline_in(&c->deadline, c->server->options.idle_ms);
 		if (c->server->idle_fn != NULL)
 			c->server->idle_fn(c->server->handler.arg);
@@ -784,60 +358,6 @@ static void conn_next(struct http_conn *c)
 	if (c->state == CONN_CLOSED || stream_peek(c->stream).len > 0 ||
 	    stream_ended(c->stream) != ERR_OK)
 		soon_call(&c->soon);
-}
-
-void http_respond_end(struct http_request *r)
-{
-	struct http_conn *c = r->conn;
-
-	check(r->begun);
-	if (r->chunked && !r->no_body && buf_add(&c->out, STRL(H1_LAST_CHUNK)) != ERR_OK)
-		c->cut = true;
-	conn_next(c);
-}
-
-void http_respond_abort(struct http_request *r)
-{
-	struct http_conn *c = r->conn;
-
-	c->cut = true;
-	c->out.end = c->out.at = 0;
-	conn_next(c);
-}
-
-void http_respond_with(struct http_request *r, int status, const char *content_type,
-                       struct str extra, struct str body)
-{
-	struct field type = { FIELD_CONTENT_TYPE, STRL("Content-Type"), str_of(content_type) };
-	struct head  h = {
-		 .status = status,
-		 .reason = str_of(head_reason(status)),
-		 .body = BODY_LENGTH,
-		 .content_length = body.len,
-		 .fields = &type,
-		 .field_count = body.len > 0 ? 1 : 0,
-	};
-
-	http_respond_head(r, &h, extra);
-	http_respond_body(r, body);
-	http_respond_end(r);
-}
-
-struct stream *http_respond_tunnel(struct http_request *r)
-{
-	struct http_conn *c = r->conn;
-	struct stream    *st = c->stream;
-
-	(void)buf_add(&c->out, STRL("HTTP/1.1 200 Connection established\r\n\r\n"));
-	conn_flush(c);
-	stream_own(st, NULL, NULL);
-	c->stream = NULL;
-	request_free(c);
-	deadline_clear(&c->deadline);
-	conn_set_state(c, CONN_CLOSED);
-	if (!c->in_pump)
-		soon_call(&c->soon);
-	return st;
 }
 
 /* ---- the server ---- */
@@ -927,7 +447,7 @@ void http_server_free(struct http_server *s)
 		struct http_conn *c = LIST_ENTRY(l, struct http_conn, link);
 
 		if (c->state == CONN_REQUEST) {
-			request_break(c->request, ERR_CANCELLED);
+			http_request_break(c->request, ERR_CANCELLED);
 			c->in_pump = true;
 			c->request->wake(c->request->arg);
 			c->in_pump = false;
