@@ -119,9 +119,10 @@ static const char *name_of(void *arg, size_t n)
 	return NULL;
 }
 
+/* After a reload the last who leaves may be the last to need us. */
 static void on_changed(void *arg)
 {
-	struct reception *r = arg;
+	struct reception *r = reception_keep(arg);
 
 	if (r->own_keys != NULL)
 		own_keys_set(r->own_keys, sleeper_state(r->sleeper) == AWAKE_AWAKE);
@@ -130,6 +131,7 @@ static void on_changed(void *arg)
 		drain_close(r->drain);
 	if (sleeper_state(r->sleeper) == AWAKE_ASLEEP || sleeper_state(r->sleeper) == AWAKE_WAKING)
 		reception_gone(r);
+	reception_drop(r);
 }
 
 void guest_init(struct reception_guest *g, void (*left)(void *arg), void *arg)

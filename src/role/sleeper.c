@@ -26,6 +26,7 @@ struct sleeper {
 	unsigned               held;
 	enum awake_state       told_state;
 	bool                   told_relays;
+	bool                   telling, ended; /* in changed(); freed meanwhile */
 	uint64_t               probes, packets;
 	enum err               packet_error;
 };
@@ -295,6 +296,21 @@ static bool has_news(const struct sleeper *s)
 	return (s->told_state != s->awake.state && !open) || s->told_relays != sleeper_relays(s);
 }
 
+/* False: that was the end of s. */
+static bool tell_changed(struct sleeper *s)
+{
+	bool ended;
+
+	s->telling = true;
+	if (s->o.changed != NULL)
+		s->o.changed(s->o.arg);
+	s->telling = false;
+	ended = s->ended;
+	if (ended)
+		free(s);
+	return !ended;
+}
+
 static void on_tell(void *arg)
 {
 	struct sleeper *s = arg;
@@ -306,8 +322,8 @@ static void on_tell(void *arg)
 			log_state(s);
 		s->told_state = s->awake.state;
 		s->told_relays = sleeper_relays(s);
-		if (s->o.changed != NULL)
-			s->o.changed(s->o.arg);
+		if (!tell_changed(s))
+			return;
 	}
 	if (drain && s->awake.state == AWAKE_DRAINING) {
 		if (s->o.drain != NULL)
@@ -421,7 +437,9 @@ void sleeper_free(struct sleeper *s)
 	deadline_clear(&s->next);
 	soon_clear(&s->tell);
 	upstream_drop(s->o.upstream);
-	free(s);
+	s->ended = true;
+	if (!s->telling)
+		free(s);
 }
 
 void sleeper_set(struct sleeper *s, const struct homeserver_settings *hs, struct upstream *u)

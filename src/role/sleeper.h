@@ -20,7 +20,7 @@ struct sleeper;
 /* It answers again: hand over what was kept, then call sleeper_drained(). */
 typedef void sleeper_drain_fn(void *arg);
 
-/* sleeper_state() or sleeper_relays() is another than when last told. */
+/* sleeper_state() or sleeper_relays() is another than when last told. The sleeper may be freed meanwhile. */
 typedef void sleeper_changed_fn(void *arg);
 
 struct sleeper_options {
