@@ -102,14 +102,18 @@ void house_neighbours_tell(struct house *h, const struct settings *s)
 	}
 }
 
-/* Receptions follow the settings: made where a homeserver now sleeps, retired where it no longer does. */
+/*
+ * Receptions follow the settings: made where a homeserver now sleeps, retired where it no longer does; and made
+ * anew where the earlier one had no queue, and there is one now.
+ */
 void house_receptions_set(struct house *h, const struct settings *s)
 {
 	for (struct link *l = h->neighbours.next; l != &h->neighbours; l = l->next) {
 		struct neighbour                 *n = LIST_ENTRY(l, struct neighbour, link);
 		const struct homeserver_settings *hs = homeserver_of(s, n->url);
 
-		if (n->reception != NULL && hs != NULL && hs->sleeps) {
+		if (n->reception != NULL && n->reception->queue == h->queue && hs != NULL &&
+		    hs->sleeps) {
 			reception_set(n->reception, s, hs, n->upstream);
 			continue;
 		}

@@ -1092,6 +1092,42 @@ def test_a_homeserver_is_called_otherwise(nights, world, egon):
     night.wait_delivered(sent)
 
 
+def test_a_homeserver_moves_under_a_delivery(nights, world, egon):
+    """A reload says that it is elsewhere now, while it is silent about the first of what was kept."""
+    night, held = nights(), threading.Event()
+    other = world.server((6, 8008), answer_all)
+    sent = [egon.keep("one"), egon.keep("two")]
+
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.method == b"PUT":
+            held.set()
+            exchange.peer_left()
+            exchange.close()
+        else:
+            exchange.respond(body=PDUS)
+
+    night.home.script = script
+    night.wake()
+    wait_until("the first one to be under way", held.is_set)
+    night.sections[2][2]["url"] = world.url_of(other)
+    reload_with(night)
+    wait_until("both", lambda: len([request for request in other.requests if request.method == b"PUT"]) >= 2)
+    assert [request.target.decode() for request in other.requests if request.method == b"PUT"] == sent
+
+
+def test_state_dir_is_mended(nights, world, egon):
+    """Nothing was kept for want of a directory; a reload with a better one, and it is."""
+    night = nights(main={"state_dir": os.path.join(world.write("no-directory", "a file"), "sub")})
+    refused(night, egon.send()[1], 503)
+    night.sections[0][2]["state_dir"] = night.state_dir
+    reload_with(night)
+    wait_until("it to be found off again", lambda: night.door.status()["homeservers"][0]["state"] == "asleep")
+    target = egon.keep("kept now")
+    night.wake()
+    night.wait_delivered([target])
+
+
 def test_an_empty_queue_is_nobodys_business(nights):
     night = nights(homeserver={"sleeps": "0"}, asleep=None)
     assert night.door.status()["queue"] is None
