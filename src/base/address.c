@@ -34,17 +34,6 @@ static enum err parse_v4(struct str s, uint8_t ip[4])
 	return worst;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool parse_group(struct str s, uint16_t *out)
 {
 	unsigned v = 0;
@@ -52,7 +41,7 @@ static bool parse_group(struct str s, uint16_t *out)
 	if (s.len == 0 || s.len > 4)
 		return false;
 	for (size_t i = 0; i < s.len; i++) {
-		int h = hex_value(s.ptr[i]);
+		int h = str_hex_digit(s.ptr[i]);
 
 		if (h < 0)
 			return false;

@@ -1,5 +1,32 @@
 #include "base/cursor.h"
 
+void write_bytes(struct writer *w, const void *p, size_t n)
+{
+	if (w->failed || n > (size_t)(w->end - w->at)) {
+		w->failed = true;
+		return;
+	}
+	if (n > 0)
+		memcpy(w->at, p, n);
+	w->at += n;
+}
+
+void write_text(struct writer *w, const char *c)
+{
+	write_bytes(w, c, strlen(c));
+}
+
+void write_char(struct writer *w, char c)
+{
+	write_bytes(w, &c, 1);
+}
+
+void write_be(struct writer *w, uint64_t v, unsigned bytes)
+{
+	while (bytes-- > 0)
+		write_char(w, (char)(v >> (8 * bytes) & 0xff));
+}
+
 static void write_digits(struct writer *w, uint64_t v, unsigned base)
 {
 	char   digits[20];
@@ -77,6 +104,18 @@ void write_json_string(struct writer *w, struct str s)
 		s = str_from(s, n > 0 ? n : 1);
 	}
 	write_char(w, '"');
+}
+
+struct str read_bytes(struct reader *r, size_t n)
+{
+	struct str s = { (const char *)r->at, n };
+
+	if (r->failed || n > (size_t)(r->end - r->at)) {
+		r->failed = true;
+		return (struct str){ "", 0 };
+	}
+	r->at += n;
+	return s;
 }
 
 uint8_t read_u8(struct reader *r)

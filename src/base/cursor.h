@@ -24,34 +24,18 @@ static inline struct writer writer_over(void *p, size_t n)
 	return (struct writer){ p, p, (char *)p + n, false };
 }
 
-static inline void write_bytes(struct writer *w, const void *p, size_t n)
-{
-	if (w->failed || n > (size_t)(w->end - w->at)) {
-		w->failed = true;
-		return;
-	}
-	if (n > 0)
-		memcpy(w->at, p, n);
-	w->at += n;
-}
+void write_bytes(struct writer *w, const void *p, size_t n);
+void write_text(struct writer *w, const char *c);
+void write_char(struct writer *w, char c);
 
 static inline void write_str(struct writer *w, struct str s)
 {
 	write_bytes(w, s.ptr, s.len);
 }
 
-static inline void write_text(struct writer *w, const char *c)
-{
-	write_bytes(w, c, strlen(c));
-}
-
-static inline void write_char(struct writer *w, char c)
-{
-	write_bytes(w, &c, 1);
-}
-
-void write_u64(struct writer *w, uint64_t v); /* shortest decimal */
-void write_hex(struct writer *w, uint64_t v); /* shortest lower-case hexadecimal */
+void write_be(struct writer *w, uint64_t v, unsigned bytes); /* the lowest ones, network order */
+void write_u64(struct writer *w, uint64_t v);                /* shortest decimal */
+void write_hex(struct writer *w, uint64_t v);                /* shortest lower-case hexadecimal */
 void write_json_string(struct writer *w,
                        struct str     s); /* quoted; control bytes and invalid UTF-8 escaped */
 
@@ -75,17 +59,7 @@ static inline struct reader reader_over(struct str s)
 	return (struct reader){ (const uint8_t *)s.ptr, (const uint8_t *)s.ptr + s.len, false };
 }
 
-static inline struct str read_bytes(struct reader *r, size_t n)
-{
-	struct str s = { (const char *)r->at, n };
-
-	if (r->failed || n > (size_t)(r->end - r->at)) {
-		r->failed = true;
-		return (struct str){ "", 0 };
-	}
-	r->at += n;
-	return s;
-}
+struct str read_bytes(struct reader *r, size_t n); /* empty after failure, or when there are less */
 
 uint8_t  read_u8(struct reader *r);  /* 0 after failure */
 uint16_t read_u16(struct reader *r); /* network order */

@@ -21,20 +21,12 @@ static struct str next_word(struct str *rest)
 	return word;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'    ? c - '0'
-		: c >= 'A' && c <= 'F' ? c - 'A' + 10
-		: c >= 'a' && c <= 'f' ? c - 'a' + 10
-				       : -1;
-}
-
 /* At most eight digits, all of the text. */
 static bool hex_word(struct str s, uint32_t *out)
 {
 	*out = 0;
 	for (size_t i = 0; i < s.len; i++) {
-		int d = hex_digit(s.ptr[i]);
+		int d = str_hex_digit(s.ptr[i]);
 
 		if (d < 0)
 			return false;

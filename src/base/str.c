@@ -7,6 +7,16 @@ static unsigned char fold(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
+bool str_eq(struct str a, struct str b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool str_is(struct str a, const char *c)
+{
+	return str_eq(a, str_of(c));
+}
+
 bool str_ieq(struct str a, struct str b)
 {
 	if (a.len != b.len)
@@ -78,6 +88,15 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *out)
 	}
 	*out = v;
 	return true;
+}
+
+int str_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 bool str_copy(struct str s, char *dst, size_t size)

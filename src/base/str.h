@@ -33,15 +33,8 @@ static inline struct str str_span(const void *p, size_t n)
 	return (struct str){ p, n };
 }
 
-static inline bool str_eq(struct str a, struct str b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-static inline bool str_is(struct str a, const char *c)
-{
-	return str_eq(a, str_of(c));
-}
+bool str_eq(struct str a, struct str b);
+bool str_is(struct str a, const char *c);
 
 /* text[from..], empty when from is past the end. */
 static inline struct str str_from(struct str s, size_t from)
@@ -70,6 +63,9 @@ struct str str_trim(struct str s);
 
 /* Decimal digits only, no sign, no blanks, value <= max. False otherwise; *out set only on true. */
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
+
+/* Of either case; -1: none. */
+int str_hex_digit(char c);
 
 /* A NUL-terminated copy into dst; false if it does not fit or s contains NUL (dst is then ""). */
 bool str_copy(struct str s, char *dst, size_t size);

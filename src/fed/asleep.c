@@ -272,22 +272,14 @@ static const struct pattern {
 	{ ANY, ASLEEP_CLIENT_PAGE, "/_synapse/client/**" },
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The byte at the head of *s, percent-decoded, which is taken off. *s is not empty. */
 static char take_decoded(struct str *s)
 {
 	char c = s->ptr[0];
 
-	if (c == '%' && s->len >= 3 && hex_digit(s->ptr[1]) >= 0 && hex_digit(s->ptr[2]) >= 0) {
-		c = (char)(hex_digit(s->ptr[1]) << 4 | hex_digit(s->ptr[2]));
+	if (c == '%' && s->len >= 3 && str_hex_digit(s->ptr[1]) >= 0 &&
+	    str_hex_digit(s->ptr[2]) >= 0) {
+		c = (char)(str_hex_digit(s->ptr[1]) << 4 | str_hex_digit(s->ptr[2]));
 		*s = str_from(*s, 3);
 	} else {
 		*s = str_from(*s, 1);

@@ -4,15 +4,6 @@
 
 /* ---- finding it ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* A value of a query: "+" is a blank there. */
 static struct str decode(struct str value, struct arena *arena)
 {
@@ -20,9 +11,9 @@ static struct str decode(struct str value, struct arena *arena)
 	struct writer w = writer_over(to, to == NULL ? 0 : value.len);
 
 	for (size_t i = 0; i < value.len; i++) {
-		int hi = i + 2 < value.len && value.ptr[i] == '%' ? hex_digit(value.ptr[i + 1])
+		int hi = i + 2 < value.len && value.ptr[i] == '%' ? str_hex_digit(value.ptr[i + 1])
 								  : -1;
-		int lo = hi >= 0 ? hex_digit(value.ptr[i + 2]) : -1;
+		int lo = hi >= 0 ? str_hex_digit(value.ptr[i + 2]) : -1;
 
 		if (lo >= 0) {
 			write_char(&w, (char)(hi << 4 | lo));

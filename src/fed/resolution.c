@@ -165,45 +165,39 @@ enum err resolution_after_failure(struct resolution *r, enum err e, struct str h
 
 enum { FLAG_STALE = 1 << 0, FLAG_TLS_NAME_IS_IP = 1 << 1 };
 
-static void write_uint(struct writer *w, uint64_t v, unsigned bytes)
-{
-	while (bytes-- > 0)
-		write_char(w, (char)(v >> (8 * bytes) & 0xff));
-}
-
 static void write_text16(struct writer *w, const char *c)
 {
 	size_t n = strlen(c);
 
-	write_uint(w, n, 2);
+	write_be(w, n, 2);
 	write_bytes(w, c, n);
 }
 
 static void write_address(struct writer *w, const struct address *a)
 {
-	write_uint(w, (uint64_t)a->family, 1);
+	write_be(w, (uint64_t)a->family, 1);
 	write_bytes(w, a->ip, address_ip_bytes(a));
-	write_uint(w, a->port, 2);
+	write_be(w, a->port, 2);
 }
 
 void resolution_write(struct writer *w, const struct resolution *r)
 {
-	write_uint(w, VERSION, 1);
+	write_be(w, VERSION, 1);
 	write_text16(w, r->delegated);
-	write_uint(w, r->well_known_at_unix_ms, 8);
-	write_uint(w, r->well_known_until_unix_ms, 8);
-	write_uint(w, r->well_known_known_unix_ms, 8);
+	write_be(w, r->well_known_at_unix_ms, 8);
+	write_be(w, r->well_known_until_unix_ms, 8);
+	write_be(w, r->well_known_known_unix_ms, 8);
 	write_text16(w, err_slug(r->error)); /* numbers of errors may change, slugs do not */
-	write_uint(w, (r->stale ? FLAG_STALE : 0u) | (r->tls_name_is_ip ? FLAG_TLS_NAME_IS_IP : 0u),
-	           1);
-	write_uint(w, r->count, 1);
+	write_be(w, (r->stale ? FLAG_STALE : 0u) | (r->tls_name_is_ip ? FLAG_TLS_NAME_IS_IP : 0u),
+	         1);
+	write_be(w, r->count, 1);
 	for (size_t i = 0; i < r->count; i++)
 		write_address(w, &r->addresses[i]);
 	write_text16(w, r->host_header);
 	write_text16(w, r->tls_name);
-	write_uint(w, r->at_unix_ms, 8);
-	write_uint(w, r->until_unix_ms, 8);
-	write_uint(w, r->usable_unix_ms, 8);
+	write_be(w, r->at_unix_ms, 8);
+	write_be(w, r->until_unix_ms, 8);
+	write_be(w, r->usable_unix_ms, 8);
 }
 
 static void read_text16(struct reader *r, char *dst, size_t size)

@@ -537,20 +537,14 @@ size_t server_keys_merge(struct server_keys *k, const struct server_keys *fresh)
 
 enum { VERSION = 1 };
 
-static void write_uint(struct writer *w, uint64_t v, unsigned bytes)
-{
-	while (bytes-- > 0)
-		write_char(w, (char)(v >> (8 * bytes) & 0xff));
-}
-
 static void write_key(struct writer *w, const struct server_key *key)
 {
 	size_t n = strlen(key->id);
 
-	write_uint(w, n, 1);
+	write_be(w, n, 1);
 	write_bytes(w, key->id, n);
-	write_uint(w, key->retired, 1);
-	write_uint(w, key->until_unix_ms, 8);
+	write_be(w, key->retired, 1);
+	write_be(w, key->until_unix_ms, 8);
 	write_bytes(w, key->key.bytes, sizeof(key->key.bytes));
 }
 
@@ -558,11 +552,11 @@ void server_keys_write(struct writer *w, const struct server_keys *k)
 {
 	size_t n = strlen(k->server_name);
 
-	write_uint(w, VERSION, 1);
-	write_uint(w, n, 2);
+	write_be(w, VERSION, 1);
+	write_be(w, n, 2);
 	write_bytes(w, k->server_name, n);
-	write_uint(w, k->learnt_unix_ms, 8);
-	write_uint(w, k->count, 1);
+	write_be(w, k->learnt_unix_ms, 8);
+	write_be(w, k->count, 1);
 	for (size_t i = 0; i < k->count; i++)
 		write_key(w, &k->key[i]);
 }

@@ -9,15 +9,6 @@
 
 #include "loop/inside.h"
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 enum err wol_mac_parse(struct str text, struct wol_mac *out)
 {
 	struct wol_mac mac;
@@ -26,7 +17,7 @@ enum err wol_mac_parse(struct str text, struct wol_mac *out)
 	if (text.len != WOL_MAC_TEXT_SIZE - 1 || (text.ptr[2] != ':' && text.ptr[2] != '-'))
 		return ERR_SYNTAX;
 	for (size_t i = 0; i < 6; i++) {
-		int hi = hex_digit(text.ptr[3 * i]), lo = hex_digit(text.ptr[3 * i + 1]);
+		int hi = str_hex_digit(text.ptr[3 * i]), lo = str_hex_digit(text.ptr[3 * i + 1]);
 
 		if (hi < 0 || lo < 0 || (i < 5 && text.ptr[3 * i + 2] != text.ptr[2]))
 			return ERR_SYNTAX;

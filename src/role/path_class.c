@@ -17,23 +17,14 @@ static const struct {
 	{ STR("/_synapse/client/"), PATH_CLIENT },
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Percent-decodes in place once; true if anything changed. */
 static bool decode_once(char *text, size_t *len)
 {
 	size_t to = 0;
 
 	for (size_t at = 0; at < *len; at++) {
-		int hi = at + 2 < *len && text[at] == '%' ? hex_digit(text[at + 1]) : -1;
-		int lo = hi >= 0 ? hex_digit(text[at + 2]) : -1;
+		int hi = at + 2 < *len && text[at] == '%' ? str_hex_digit(text[at + 1]) : -1;
+		int lo = hi >= 0 ? str_hex_digit(text[at + 2]) : -1;
 
 		if (lo >= 0) {
 			text[to++] = (char)(hi << 4 | lo);

@@ -178,17 +178,17 @@ static struct entry *entry_new(struct cache *c, struct str key, struct str value
 {
 	size_t        len = key.len + STAMP_BYTES + value.len;
 	struct entry *en = malloc(sizeof(*en) + len);
+	struct writer w;
 
 	if (en == NULL)
 		return NULL;
 	*en = (struct entry){ .hash = hash_of(c, key),
 		              .key_len = key.len,
 		              .value_len = STAMP_BYTES + value.len };
-	memcpy(en->bytes, key.ptr, key.len);
-	for (unsigned i = 0; i < STAMP_BYTES; i++)
-		en->bytes[key.len + i] = (char)(until >> (56 - 8 * i));
-	if (value.len > 0)
-		memcpy(en->bytes + key.len + STAMP_BYTES, value.ptr, value.len);
+	w = writer_over(en->bytes, len);
+	write_str(&w, key);
+	write_be(&w, until, STAMP_BYTES);
+	write_str(&w, value);
 	return en;
 }
 

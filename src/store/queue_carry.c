@@ -24,12 +24,6 @@ enum {
 
 static const char magic[4] = { 'D', 'S', 'Q', 'X' };
 
-static void write_be(struct writer *w, uint64_t v, unsigned bytes)
-{
-	while (bytes-- > 0)
-		write_char(w, (char)(v >> (8 * bytes) & 0xff));
-}
-
 /* ---- export ---- */
 
 struct carrier {

@@ -38,12 +38,12 @@ static struct lmdb *of(struct queue_backend *b)
 
 static struct str write_key(char room[KEY_BYTES], const struct queue_key *key)
 {
-	room[0] = (char)key->kind;
-	for (unsigned i = 0; i < 8; i++)
-		room[1 + i] = (char)(key->number >> (56 - 8 * i) & 0xff);
-	room[9] = (char)(key->part >> 8);
-	room[10] = (char)(key->part & 0xff);
-	return str_span(room, KEY_BYTES);
+	struct writer w = writer_over(room, KEY_BYTES);
+
+	write_be(&w, key->kind, 1);
+	write_be(&w, key->number, 8);
+	write_be(&w, key->part, 2);
+	return writer_done(&w);
 }
 
 static bool read_key(struct str text, struct queue_key *key)

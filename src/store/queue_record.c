@@ -19,12 +19,6 @@ _Static_assert(HEAD + QUEUE_PART_BYTES <= QUEUE_VALUE_MAX, "a part fits");
 
 /* --- numbers --- */
 
-static void write_be(struct writer *w, uint64_t v, unsigned bytes)
-{
-	while (bytes-- > 0)
-		write_char(w, (char)(v >> (8 * bytes) & 0xff));
-}
-
 static void put_be(char *at, uint64_t v, unsigned bytes)
 {
 	struct writer w = writer_over(at, bytes);

@@ -16,12 +16,6 @@ enum {
 
 static const char magic[4] = { 'D', 'S', 'Q', 'J' };
 
-static void write_be(struct writer *w, uint64_t v, unsigned bytes)
-{
-	while (bytes-- > 0)
-		write_char(w, (char)(v >> (8 * bytes) & 0xff));
-}
-
 void queue_segment_write_head(char room[QUEUE_SEGMENT_HEAD], const struct queue_segment_head *h)
 {
 	struct writer w = writer_over(room, QUEUE_SEGMENT_HEAD);

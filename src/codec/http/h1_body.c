@@ -50,11 +50,6 @@ static enum err refuse_end(struct h1_body *b, char c, const char *otherwise)
 	return refuse(b, c == '\n' ? "bare-lf" : otherwise);
 }
 
-static unsigned hex_value(char c)
-{
-	return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-}
-
 static enum err on_extension(struct h1_body *b, char c)
 {
 	if (c == '\r' && b->flags == EXT_TEXT) {
@@ -76,7 +71,7 @@ static enum err on_size_digit(struct h1_body *b, char c)
 {
 	if (++b->digits > SIZE_DIGITS_MAX || b->left > UINT32_MAX >> 4)
 		return refuse(b, "chunk-too-large");
-	b->left = b->left << 4 | hex_value(c);
+	b->left = b->left << 4 | (unsigned)str_hex_digit(c);
 	return ERR_OK;
 }
 

@@ -264,25 +264,14 @@ static enum step step_escape(struct json_scan *s, uint8_t c)
 	return strchr("\"\\/bfnrt", c) != NULL ? STEP_MORE : STEP_BAD;
 }
 
-static unsigned hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0');
-	if (c >= 'a' && c <= 'f')
-		return (unsigned)(c - 'a') + 10;
-	if (c >= 'A' && c <= 'F')
-		return (unsigned)(c - 'A') + 10;
-	return 16;
-}
-
 static enum step step_hex(struct json_scan *s, uint8_t c)
 {
-	unsigned digit = hex_value((char)c);
-	bool     lead, trail;
+	int  digit = str_hex_digit((char)c);
+	bool lead, trail;
 
-	if (digit > 15)
+	if (digit < 0)
 		return STEP_BAD;
-	s->code = s->code << 4 | digit;
+	s->code = s->code << 4 | (unsigned)digit;
 	if (++s->count < 4)
 		return STEP_MORE;
 	lead = s->code >= 0xD800 && s->code <= 0xDBFF;
@@ -727,7 +716,7 @@ static uint32_t take_hex(struct str *text)
 	uint32_t code = 0;
 
 	for (size_t i = 0; i < 4 && i < text->len; i++)
-		code = code << 4 | (hex_value(text->ptr[i]) & 15);
+		code = code << 4 | ((unsigned)str_hex_digit(text->ptr[i]) & 15);
 	text_skip(text, 4);
 	return code;
 }

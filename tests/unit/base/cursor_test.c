@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -82,12 +83,43 @@ static void a_full_writer_says_so(void **state)
 	}
 }
 
+static void numbers_in_network_order(void **state)
+{
+	char          room[7] = { 0 };
+	struct writer w = writer_over(room, sizeof(room));
+	struct reader r = reader_over(str_span(room, sizeof(room)));
+
+	(void)state;
+	write_be(&w, 0x112233445566ull, 2); /* the lowest bytes only */
+	write_be(&w, 0xfffefdfc, 4);
+	assert_memory_equal(room, "\x55\x66\xff\xfe\xfd\xfc", 6);
+	assert_int_equal(read_u16(&r), 0x5566);
+	assert_true(read_u32(&r) == 0xfffefdfc && !r.failed && !w.failed);
+	write_be(&w, 1, 2); /* room for one */
+	assert_true(w.failed);
+	assert_int_equal(read_u16(&r), 0);
+	assert_true(r.failed);
+}
+
+static void hexadecimal_digits(void **state)
+{
+	(void)state;
+	for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+		const char *digits = "0123456789abcdef0123456789ABCDEF", *at;
+
+		at = c == 0 ? NULL : strchr(digits, c);
+		assert_int_equal(str_hex_digit((char)c), at == NULL ? -1 : (at - digits) % 16);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strings_become_json),
 		cmocka_unit_test(prefixes_are_read_to_their_end_only),
 		cmocka_unit_test(a_full_writer_says_so),
+		cmocka_unit_test(numbers_in_network_order),
+		cmocka_unit_test(hexadecimal_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
