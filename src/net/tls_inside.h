@@ -52,7 +52,8 @@ struct secure {
 	char                 *block; /* opened plaintext is block[at..end); NULL: none waits */
 	struct tls_rest       rest;
 	size_t                at, end;
-	char                 *name; /* client: who must be there; server: the SNI; maybe NULL */
+	size_t                answered; /* bytes that mbedtls sent by itself */
+	char                 *name;     /* client: who must be there; server: the SNI; maybe NULL */
 	char                 *session_key; /* client: NULL when nothing is to be remembered */
 	bool                  is_address;
 	bool                  full;     /* the owner waits for room, or for the last to be sent */

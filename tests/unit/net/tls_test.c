@@ -1077,6 +1077,55 @@ static void a_connection_keeps_what_it_began_with(void **state)
 	expect(&srv, "still here");
 }
 
+/* --- tests: another handshake --- */
+
+/* Internal to mbedtls: a record of what out_msg holds. */
+int mbedtls_ssl_write_record(mbedtls_ssl_context *ssl, int force_flush);
+
+/* The smallest message that asks for another handshake of TLS 1.2: a hello (1) with nothing in it. */
+static void ask_again(struct side *from, unsigned char message, size_t times)
+{
+	struct secure *s = (struct secure *)(void *)from->s;
+	struct buf    *gather = &s->ground->gather;
+
+	assert_true(tls_rest_end(s));
+	while (times-- > 0) {
+		s->ssl.MBEDTLS_PRIVATE(out_msgtype) = MBEDTLS_SSL_MSG_HANDSHAKE;
+		s->ssl.MBEDTLS_PRIVATE(out_msglen) = 4;
+		memcpy(s->ssl.MBEDTLS_PRIVATE(out_msg), (const unsigned char[]){ message, 0, 0, 0 },
+		       4);
+		assert_int_equal(mbedtls_ssl_write_record(&s->ssl, 1), 0);
+	}
+	assert_int_equal(stream_write(s->lower, buf_str(gather)), ERR_OK);
+	buf_take(gather, buf_len(gather));
+	tls_rest_begin(s);
+}
+
+/* Each is answered by an alert; who never stops would have them pile up here. */
+static void asking_for_handshakes_ends(struct side *from, struct side *to, unsigned char message)
+{
+	connect_both();
+	assert_int_equal(cli.result, ERR_OK);
+	assert_int_equal(srv.result, ERR_OK);
+	stream_own(((struct secure *)(void *)from->s)->lower, NULL, NULL); /* reads nothing */
+	ask_again(from, message, 1);
+	assert_int_equal(stream_write(from->s, STRL("once")), ERR_OK);
+	expect(to, "once");
+	assert_int_equal(stream_write(to->s, STRL("is a slip")), ERR_OK);
+	ask_again(from, message, 400);
+	assert_int_equal(run_to_end(to), ERR_TLS);
+	assert_int_equal(stream_write(to->s, STRL("x")), ERR_TLS);
+}
+
+static void another_handshake_is_not_had(void **state)
+{
+	(void)state;
+	SERVER("a");
+	limit_version(true);
+	asking_for_handshakes_ends(&cli, &srv, MBEDTLS_SSL_HS_CLIENT_HELLO);
+	asking_for_handshakes_ends(&srv, &cli, MBEDTLS_SSL_HS_HELLO_REQUEST);
+}
+
 static void library_is_named(void **state)
 {
 	(void)state;
@@ -1128,6 +1177,7 @@ int main(void)
 		T(old_certificates_are_only_warned_about),
 		T(authorities_must_be_there),
 		T(a_connection_keeps_what_it_began_with),
+		T(another_handshake_is_not_had),
 		T(library_is_named),
 	};
 
