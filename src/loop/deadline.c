@@ -4,12 +4,20 @@
  * The heap is ordered by heap_at, which is never later than the deadline's true time: moving a
  * deadline later touches only `at`, and when the heap reaches the old place it puts the deadline
  * where it belongs by then. The one timer is likewise never later than the head of the heap.
+ *
+ * The timer only says that something is due. What is due expires behind the input of the same turn:
+ * a process that stood still, or was busy for longer than somebody's time, finds an answer and the end
+ * of the wait for it at once, and the answer came first. A timer that is very late tells of a machine
+ * that stands still; there the answers may still be under way inside the machine, and get DEADLINE_GRACE_MS.
  */
 #include <stdlib.h>
 
 #include "loop/inside.h"
 
-enum { SOON_ROUNDS = 8 }; /* of calls that ask for further calls, before input has its turn */
+enum {
+	SOON_ROUNDS = 8, /* of calls that ask for further calls, before input has its turn */
+	VERY_LATE_MS = 500,
+};
 
 static void heap_put(struct deadline_heap *h, size_t i, struct deadline *d)
 {
@@ -79,6 +87,7 @@ static void timer_arm(struct loop *l)
 	if (h->count == 0) {
 		uv_timer_stop(&l->timer);
 		h->armed_at = MS_NEVER;
+		h->spared = false;
 		return;
 	}
 	head = h->at[0]->heap_at;
@@ -105,13 +114,45 @@ static struct deadline *heap_expired(struct deadline_heap *h, msec now)
 	return NULL;
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+	(void)idle; /* its being active is what counts */
+}
+
+/* There is work behind the input of this turn, for which the loop must not wait. */
+static void loop_hurry(struct loop *l)
+{
+	uv_idle_start(&l->idle, on_idle);
+}
+
+static void loop_hurry_no_more(struct loop *l)
+{
+	if (!l->heap.due && l->soon_head.next == &l->soon_head)
+		uv_idle_stop(&l->idle);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-	struct loop     *l = timer->data;
+	struct loop          *l = timer->data;
+	struct deadline_heap *h = &l->heap;
+
+	if (!h->spared && uv_now(&l->uv) > h->armed_at + VERY_LATE_MS) {
+		h->spared = true;
+		uv_timer_start(&l->timer, on_timer, DEADLINE_GRACE_MS, 0);
+		return;
+	}
+	h->spared = false;
+	h->due = true;
+	loop_hurry(l);
+}
+
+static void heap_expire(struct loop *l)
+{
 	struct deadline *d;
 	size_t most = l->heap.count; /* one set for now again and again must not keep us */
 	msec   now = uv_now(&l->uv);
 
+	l->heap.due = false;
 	l->heap.armed_at = MS_NEVER;
 	while (most-- > 0 && (d = heap_expired(&l->heap, now)) != NULL) {
 		d->at = MS_NEVER;
@@ -153,11 +194,6 @@ void deadline_clear(struct deadline *d)
 		timer_arm(d->loop); /* nothing must keep the loop waiting */
 }
 
-static void on_idle(uv_idle_t *idle)
-{
-	(void)idle; /* its being active is what counts */
-}
-
 /* The queue is a ring through soon_head. */
 static void soon_unlink(struct soon *s)
 {
@@ -178,7 +214,7 @@ void soon_call(struct soon *s)
 	if (s->queued)
 		return;
 	if (head->next == head)
-		uv_idle_start(&s->loop->idle, on_idle);
+		loop_hurry(s->loop);
 	s->prev = head->prev;
 	s->next = head;
 	s->prev->next = s;
@@ -191,8 +227,7 @@ void soon_clear(struct soon *s)
 	if (!s->queued)
 		return;
 	soon_unlink(s);
-	if (s->loop->soon_head.next == &s->loop->soon_head)
-		uv_idle_stop(&s->loop->idle);
+	loop_hurry_no_more(s->loop);
 }
 
 /* Runs up to and with `last`, or until the queue is empty: what is queued meanwhile waits. */
@@ -215,8 +250,7 @@ static void soon_run(struct loop *l)
 {
 	for (int i = 0; i < SOON_ROUNDS && l->soon_head.next != &l->soon_head; i++)
 		soon_round(l);
-	if (l->soon_head.next == &l->soon_head)
-		uv_idle_stop(&l->idle);
+	loop_hurry_no_more(l);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -226,7 +260,11 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_check(uv_check_t *handle)
 {
-	soon_run(handle->data);
+	struct loop *l = handle->data;
+
+	if (l->heap.due)
+		heap_expire(l);
+	soon_run(l);
 }
 
 void deadline_open(struct loop *l)

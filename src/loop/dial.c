@@ -182,6 +182,7 @@ enum err dial_start(struct dial **slot, struct loop *l, const struct endpoint *t
 		d->attempts[i].to = to[i];
 		deadline_init(&d->attempts[i].limit, l, on_attempt_limit, &d->attempts[i]);
 	}
+	uv_update_time(&l->uv); /* a turn with handshakes in it may have taken seconds */
 	deadline_init(&d->deadline, l, on_deadline, d);
 	deadline_init(&d->stagger, l, on_advance, d);
 	soon_init(&d->advance, l, on_advance, d);

@@ -14,7 +14,9 @@
 struct deadline_heap {
 	struct deadline **at;
 	size_t            count, size;
-	msec              armed_at; /* when the timer will fire; MS_NEVER: it is stopped */
+	msec              armed_at; /* when the timer was to fire; MS_NEVER: it is stopped */
+	bool              due;      /* it has fired: they expire behind the input of this turn */
+	bool              spared;   /* it fired very late and was set again */
 };
 
 struct loop {

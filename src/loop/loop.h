@@ -38,7 +38,10 @@ void loop_random(void *p, size_t n);
 /*
  * A point in time at which something is called. Embedded in its owner; moving it later costs
  * nothing but a store, so it may be set for every byte. All deadlines of a loop share one timer.
+ * Input that is there is handed over before a deadline is called; when the process or the machine
+ * stood still, deadlines come DEADLINE_GRACE_MS later still, for what was to arrive meanwhile.
  */
+enum { DEADLINE_GRACE_MS = 250 };
 typedef void deadline_fn(void *arg);
 
 struct deadline {

@@ -1,7 +1,9 @@
 #include "unit/loop/harness.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static char   seen[64];
 static msec   seen_at[64];
@@ -182,6 +184,59 @@ static void agrees_with_a_plain_model(void **state)
 	}
 }
 
+static void stand_still(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	while (nanosleep(&t, &t) != 0) {
+		/* the rest of it */
+	}
+}
+
+static void watch_hang_up(struct named *n)
+{
+	struct loop_signals s = { .reload = on_expired, .arg = n };
+
+	assert_int_equal(loop_watch_signals(the_loop, &s), ERR_OK);
+}
+
+/* A signal is input, too. */
+static void input_comes_first(void **state)
+{
+	struct named late, input;
+
+	(void)state;
+	named_init(&late, 'd', on_expired);
+	named_init(&input, 'i', on_expired);
+	watch_hang_up(&input);
+	deadline_in(&late.d, 10);
+	raise(SIGHUP);
+	stand_still(30);
+	loop_run(the_loop);
+	assert_string_equal(seen, "id");
+}
+
+/* 100 ms after the machine goes on: sent by the system's clock, so the order is the same however busy it is. */
+static void input_on_its_way_comes_first(void **state)
+{
+	struct sigevent   event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGHUP };
+	struct itimerspec in = { .it_value = { 0, 100 * 1000000 } };
+	struct named      late, input;
+	timer_t           timer;
+
+	(void)state;
+	named_init(&late, 'd', on_expired);
+	named_init(&input, 'i', on_expired);
+	watch_hang_up(&input);
+	assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+	deadline_in(&late.d, 10);
+	stand_still(800);
+	assert_int_equal(timer_settime(timer, 0, &in, NULL), 0);
+	loop_run(the_loop);
+	assert_string_equal(seen, "id");
+	timer_delete(timer);
+}
+
 static void soon_calls_once_and_in_order(void **state)
 {
 	struct named a, b, c;
@@ -257,6 +312,9 @@ int main(void)
 		                                harness_teardown),
 		cmocka_unit_test_setup_teardown(never_is_far_away, setup, harness_teardown),
 		cmocka_unit_test_setup_teardown(agrees_with_a_plain_model, setup, harness_teardown),
+		cmocka_unit_test_setup_teardown(input_comes_first, setup, harness_teardown),
+		cmocka_unit_test_setup_teardown(input_on_its_way_comes_first, setup,
+		                                harness_teardown),
 		cmocka_unit_test_setup_teardown(soon_calls_once_and_in_order, setup,
 		                                harness_teardown),
 		cmocka_unit_test_setup_teardown(soon_inside_soon_keeps_the_loop_fair, setup,
