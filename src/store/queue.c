@@ -218,7 +218,8 @@ static enum err put_check(const struct queue *q, const struct queue_item *item)
 		return e;
 	if (item->at_unix_ms < clock_is_set_ms)
 		return ERR_BUSY;
-	return item->body.len + QUEUE_HEAD_MAX > q->o.pending_bytes_max - q->pending_bytes
+	/* the largest head is a little more with what is written around it */
+	return item->body.len + QUEUE_HEAD_MAX + q->pending_bytes > q->o.pending_bytes_max
 		? ERR_LIMIT
 		: ERR_OK;
 }
@@ -389,13 +390,27 @@ static void fill_options(struct queue_options *o)
 	o->pending_bytes_max = or_default(o->pending_bytes_max, 4 * 1024 * 1024);
 }
 
+static void fill_shares(struct queue_options *o)
+{
+	o->origin_bytes_max = or_default_u64(o->origin_bytes_max, o->bytes_max / 4);
+	o->reserve_bytes = or_default_u64(o->reserve_bytes, o->bytes_max / 4);
+}
+
+void queue_set_bytes_max(struct queue *q, uint64_t bytes_max)
+{
+	if (bytes_max == 0 || bytes_max == q->o.bytes_max)
+		return;
+	q->o.bytes_max = bytes_max;
+	q->o.origin_bytes_max = q->o.reserve_bytes = 0;
+	fill_shares(&q->o);
+}
+
 static void fill_quotas(struct queue_options *o)
 {
 	uint64_t half = o->map_bytes / 2, left = place_free_bytes(o->state_dir) / 2;
 
 	o->bytes_max = or_default_u64(o->bytes_max, left < half ? left : half);
-	o->origin_bytes_max = or_default_u64(o->origin_bytes_max, o->bytes_max / 4);
-	o->reserve_bytes = or_default_u64(o->reserve_bytes, o->bytes_max / 4);
+	fill_shares(o);
 	if (o->reserve_bytes > o->bytes_max)
 		o->reserve_bytes = o->bytes_max;
 }

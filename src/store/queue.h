@@ -92,6 +92,12 @@ enum err queue_open(const struct queue_options *o, struct queue **out, struct qu
  */
 void queue_close(struct queue *q); /* NULL is fine */
 
+/* Another bytes_max (0: none, it stays) and the default shares of it; what is there stays. */
+void queue_set_bytes_max(struct queue *q, uint64_t bytes_max);
+
+/* Is that where it lies? */
+bool queue_is_in(const struct queue *q, const char *state_dir);
+
 /* --- items --- */
 
 /* On put the slices are the caller's and copied before queue_put_start() returns. */

@@ -490,6 +490,12 @@ static void apply_verdict(struct queue *q, struct queue_settle *s, struct queue_
 	}
 }
 
+/* A file system that became read-only, or a map that makes no sense any more, is no answer to a sender. */
+static enum err to_be_told(enum err e)
+{
+	return e == ERR_OK || e == ERR_LIMIT || e == ERR_NOMEM ? e : ERR_IO;
+}
+
 static void after_settle(struct queue *q, struct queue_settle *s)
 {
 	struct queue_entry *en = queue_index_find(&q->store.index, s->sequence);
@@ -499,7 +505,7 @@ static void after_settle(struct queue *q, struct queue_settle *s)
 		apply_verdict(q, s, en);
 	else if (s->slot == NULL && en->state == ENTRY_IN_HAND) /* nobody would settle it again */
 		queue_index_move(&q->store.index, en, ENTRY_WAITING);
-	queue_finish(&s->op, q->job.settle_result);
+	queue_finish(&s->op, to_be_told(q->job.settle_result));
 }
 
 static void fill_entry(const struct queue_put *p, struct queue_entry *en)
@@ -536,7 +542,7 @@ static void after_put(struct queue *q, struct queue_put *p)
 {
 	if (q->job.put_result == ERR_OK)
 		publish(q, p);
-	queue_finish(&p->op, q->job.put_result);
+	queue_finish(&p->op, to_be_told(q->job.put_result));
 }
 
 /* Those that only wrote some of their parts. */
@@ -557,7 +563,7 @@ static void after_parts(struct queue *q)
 		if (p->abandoned)
 			queue_put_free(p);
 		else if (q->job.put_result != ERR_OK)
-			queue_finish(op, q->job.put_result);
+			queue_finish(op, to_be_told(q->job.put_result));
 	}
 }
 

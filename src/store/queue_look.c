@@ -116,3 +116,11 @@ const char *queue_kind_name(const struct queue *q)
 {
 	return q->store.backend->ops->name;
 }
+
+bool queue_is_in(const struct queue *q, const char *state_dir)
+{
+	size_t len = strlen(state_dir);
+
+	return strncmp(q->store.path, state_dir, len) == 0 &&
+		strcmp(q->store.path + len, "/queue") == 0;
+}

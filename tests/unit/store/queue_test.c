@@ -3,9 +3,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -913,6 +915,106 @@ static void space_is_used_again(void **state)
 	deliver("stays", "all the time");
 }
 
+/* Reading and writing files of ours is forbidden all of a sudden: a disk that became read-only, say. */
+static void a_disk_that_denies_is_one_that_failed(void **state)
+{
+	struct queue_item item = item_of("a", "1", str_span(big, 100000));
+	enum err          e = ERR_OK;
+	char              path[128], id[16];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/queue", dir);
+	assert_int_equal(chmod(path, 0500), 0);
+	assert_int_equal(chmod(dir, 0711), 0);
+	if (geteuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+	for (unsigned i = 0; e == ERR_OK && i < 4; i++) { /* the journal needs a new segment then */
+		snprintf(id, sizeof(id), "%u", i);
+		item.transaction_id = str_of(id);
+		e = put_item(&item, true);
+	}
+	(void)seteuid(getuid());
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(e, ERR_IO);
+}
+
+/* Its owner is gone, and the disk takes no verdict: the lane does not stand still. */
+static void verdicts_of_nobody_are_given_back(void **state)
+{
+	struct rlimit        before, none = { 1, 1 };
+	struct queue_settle *s = NULL;
+	struct queue_info    info;
+	struct got           g;
+	struct answer        a = { 0 };
+
+	(void)state;
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	g = read_first("a");
+	queue_item_free(g.item);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_equal(
+		queue_settle_start(&s, q, g.info.sequence, QUEUE_DELIVERED, STRL(""), on_put, &a),
+		ERR_OK);
+	queue_settle_cancel(&s);
+	for (unsigned i = 0; i < 50; i++)
+		harness_run_for(1);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(queue_list(q, 0, false, &info, 1), 1);
+	assert_int_equal(info.state, QUEUE_WAITING);
+	assert_int_equal(a.count, 0);
+	deliver("a", "x");
+	expect_empty("a");
+}
+
+/* What was read and not delivered waits again, and is not offered as if nobody had seen it. */
+static void what_is_given_back_waits_again(void **state)
+{
+	struct got g;
+
+	(void)state;
+	assert_int_equal(put("a", "1", "x"), ERR_OK);
+	g = read_first("a");
+	queue_item_free(g.item);
+	assert_int_equal(read_first("a").e, ERR_BUSY);
+	queue_give_back(q, g.info.sequence);
+	queue_give_back(q, g.info.sequence); /* is nothing new */
+	queue_give_back(q, g.info.sequence + 1);
+	assert_int_equal(put("a", "1", "other"), ERR_OK); /* behind it, not in its place */
+	deliver("a", "x");
+	queue_give_back(q, g.info.sequence);
+	deliver("a", "other");
+	expect_empty("a");
+}
+
+/* A reload with another queue_limit. */
+static void the_limit_changes_meanwhile(void **state)
+{
+	struct queue_item   item = item_of("a", "1", str_span(big, 20000));
+	struct queue_counts counts;
+
+	(void)state;
+	queue_set_bytes_max(q, 30000);
+	assert_int_equal(put_item(&item, true), ERR_LIMIT); /* a quarter, for one origin */
+	queue_set_bytes_max(q, 100000);
+	assert_int_equal(put_item(&item, true), ERR_OK);
+	item.transaction_id = STRL("2");
+	assert_int_equal(put_item(&item, true), ERR_LIMIT);
+	item.origin = STRL("b");
+	assert_int_equal(put_item(&item, true), ERR_OK);
+	queue_set_bytes_max(q, 30000); /* below what is there: nothing goes */
+	item.origin = STRL("c");
+	assert_int_equal(put_item(&item, true), ERR_LIMIT);
+	queue_counts(q, &counts);
+	assert_int_equal(counts.waiting, 2);
+	assert_int_equal(counts.bytes_max, 30000);
+	queue_set_bytes_max(q, 0); /* as it was */
+	queue_counts(q, &counts);
+	assert_int_equal(counts.bytes_max, 30000);
+}
+
 /* --- cancelling, closing --- */
 
 static void cancelled_puts_are_stored_or_not(void **state)
@@ -1428,6 +1530,10 @@ int main(int argc, char **argv)
 		OPEN(lanes_come_oldest_first),
 		OPEN(lists_in_pages),
 		OPEN(origins_have_a_quota),
+		OPEN(the_limit_changes_meanwhile),
+		JOURNAL(a_disk_that_denies_is_one_that_failed),
+		OPEN(verdicts_of_nobody_are_given_back),
+		OPEN(what_is_given_back_waits_again),
 		OPEN(bytes_of_origins_have_a_quota),
 		OPEN(strangers_cannot_fill_the_reserve),
 		OPEN(replacing_does_not_leak_quota),
