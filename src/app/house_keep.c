@@ -11,6 +11,9 @@ enum {
 	PENDING_PER_SMALL_MB = 32 * 1024 /* in the class of 64 MB */
 };
 
+/* Address space: where that is scarce, a file of half a gigabyte is as much as can be mapped for sure. */
+static const uint64_t queue_file_max = SIZE_MAX > UINT32_MAX ? UINT64_MAX : 512u << 20;
+
 /* Of all that sleep together; the file is twice that. */
 static uint64_t queue_bytes(const struct settings *s)
 {
@@ -23,7 +26,8 @@ static uint64_t queue_bytes(const struct settings *s)
 
 static void open_queue(struct house *h, const struct settings *s)
 {
-	uint64_t             map = 2 * queue_bytes(s);
+	uint64_t             twice = 2 * queue_bytes(s);
+	uint64_t             map = twice < queue_file_max ? twice : queue_file_max;
 	struct queue_options o = { .loop = h->loop,
 		                   .state_dir = s->state_dir,
 		                   .bytes_max = queue_bytes(s),
@@ -64,13 +68,25 @@ void house_say_stranded(const struct house *h, const struct settings *s)
 		        st.items, st.server_name, st.why);
 }
 
+/* It cannot move under requests: what is in it would be there twice, or not at all. */
+static void follow_queue_options(struct house *h, const struct settings *s)
+{
+	queue_set_bytes_max(h->queue, queue_bytes(s));
+	if (s->state_dir == NULL || !queue_is_in(h->queue, s->state_dir))
+		log_say(LOG_WARN, "serve.queue",
+		        "state_dir: taken over at the next start only; what is kept stays in the "
+		        "earlier one and does not move by itself: empty it before, or carry it with "
+		        "'doorstep queue export' and 'import'");
+}
+
 /* Also what nobody sleeps for any more, unless nothing is left in it. */
 void house_follow_queue(struct house *h, const struct settings *s)
 {
 	struct queue_counts c;
 
-	if (h->queue == NULL &&
-	    (house_has_sleeper(s) || (s->state_dir != NULL && queue_is_there(s->state_dir))))
+	if (h->queue != NULL)
+		follow_queue_options(h, s);
+	else if (house_has_sleeper(s) || (s->state_dir != NULL && queue_is_there(s->state_dir)))
 		open_queue(h, s);
 	if (h->queue == NULL || house_has_sleeper(s))
 		return;

@@ -1128,6 +1128,31 @@ def test_state_dir_is_mended(nights, world, egon):
     night.wait_delivered([target])
 
 
+def test_another_state_dir_waits_for_a_start(nights, world, egon):
+    """What is kept does not move with a reload, and that is said."""
+    night = nights()
+    sent = [egon.keep("one")]
+    night.sections[0][2]["state_dir"] = world.path("another-state")
+    reload_with(night)
+    assert "serve.queue: state_dir: taken over at the next start only" in night.log()
+    sent.append(egon.keep("two"))
+    night.wake()
+    night.wait_delivered(sent)
+    night.sections[0][2]["state_dir"] = night.state_dir
+    reload_with(night)
+    assert night.log().count("state_dir: taken over") == 1
+
+
+def test_another_queue_limit(nights, egon):
+    night = nights(homeserver={"queue_limit": "64K"})
+    refused(night, egon.send("x" * 30000)[1], 503)
+    night.sections[2][2]["queue_limit"] = "1M"
+    reload_with(night)
+    target = egon.keep("x" * 30000)
+    night.wake()
+    night.wait_delivered([target])
+
+
 def test_an_empty_queue_is_nobodys_business(nights):
     night = nights(homeserver={"sleeps": "0"}, asleep=None)
     assert night.door.status()["queue"] is None
