@@ -16,11 +16,11 @@ enum { ARENA_MAX = 4 * 1024 * 1024 };
 
 static const char default_socket[] = "/var/run/doorstep/control.sock";
 
-static bool complain(const struct ask *a, const char *what)
+static const char is_it[] = "is doorstep running, and is this its 'option control'?";
+
+static bool complain(const struct ask *a, const char *what, const char *advice)
 {
-	fprintf(stderr,
-	        "doorstep %s: %s: %s; is doorstep running, and is this its 'option control'?\n",
-	        a->verb, a->path, what);
+	fprintf(stderr, "doorstep %s: %s: %s; %s\n", a->verb, a->path, what, advice);
 	return false;
 }
 
@@ -150,12 +150,14 @@ bool ask_line(struct ask *a, struct str question)
 	bool ok;
 
 	if (fd < 0)
-		return complain(a, strerror(errno));
+		return complain(a, strerror(errno),
+		                errno == EACCES ? "run it as root, or as the user of doorstep"
+		                                : is_it);
 	ok = say(fd, question) && say(fd, STRL("\n")) &&
 		read_line(fd, a->room, ASK_ANSWER_MAX, &a->answer);
 	close(fd);
 	if (!ok)
-		return complain(a, "no answer");
+		return complain(a, "no answer", is_it);
 	return !str_starts(a->answer, STRL("{\"v\":1,\"error\":")) || print_refusal(a);
 }
 

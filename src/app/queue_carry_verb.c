@@ -36,15 +36,30 @@ static int find_store(const struct cli *cli, struct where *w)
 										 : EXIT_FAILED;
 }
 
-static bool exists(const char *state_dir)
+/* 0: it is there. */
+static int look_at(const char *state_dir, const char *name)
 {
 	char path[STATE_DIR_MAX + 16];
 
-	snprintf(path, sizeof(path), "%s/queue", state_dir);
-	if (access(path, F_OK) == 0)
-		return true;
-	snprintf(path, sizeof(path), "%s/queue.store", state_dir);
-	return access(path, F_OK) == 0;
+	if (strlen(state_dir) >= STATE_DIR_MAX)
+		return ENAMETOOLONG;
+	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+	return access(path, F_OK) == 0 ? 0 : errno;
+}
+
+enum queue_place queue_place_of(const char *verb, const char *state_dir)
+{
+	int error = look_at(state_dir, "queue");
+
+	if (error == ENOENT || error == ENOTDIR)
+		error = look_at(state_dir, "queue.store");
+	if (error == 0)
+		return QUEUE_PLACE_TAKEN;
+	if (error == ENOENT || error == ENOTDIR)
+		return QUEUE_PLACE_EMPTY;
+	fprintf(stderr, "doorstep %s: %s: %s%s\n", verb, state_dir, strerror(error),
+	        error == EACCES ? "; run it as root, or as the user of doorstep" : "");
+	return QUEUE_PLACE_HIDDEN;
 }
 
 static int complain(const char *verb, const char *what, enum err e, const struct queue_fault *f)
@@ -95,9 +110,14 @@ static int export_to(const char *verb, const char *state_dir, const char *path, 
 	char                      size[WORDS_SIZE];
 	enum err                  e;
 
-	if (!exists(state_dir)) {
+	switch (queue_place_of(verb, state_dir)) {
+	case QUEUE_PLACE_EMPTY:
 		printf("nothing is kept in %s\n", state_dir);
 		return EXIT_OK;
+	case QUEUE_PLACE_HIDDEN:
+		return EXIT_FAILED;
+	case QUEUE_PLACE_TAKEN:
+		break;
 	}
 	e = export_when_free(state_dir, path, max_kib * 1024, wait_s, &r);
 	if (e == ERR_TOO_LARGE) {
@@ -106,7 +126,7 @@ static int export_to(const char *verb, const char *state_dir, const char *path, 
 		        verb, r.items, words_bytes(r.bytes, size), max_kib);
 		return EXIT_FAILED;
 	}
-	if (e != ERR_OK)
+	if (e != ERR_OK || (r.items == 0 && r.fault.text[0] != '\0')) /* all of it is damaged */
 		return complain(verb, state_dir, e, &r.fault);
 	if (r.damaged > 0)
 		fprintf(stderr, "doorstep %s: %zu items cannot be read and are left out: %s\n",
@@ -223,24 +243,28 @@ static bool count_running(const char *verb, const struct ask_where *at, int64_t 
 	return ok;
 }
 
-/* ERR_BUSY: a running doorstep has it, and knows. */
-static enum err count_closed(const char *state_dir, int64_t *count, struct queue_fault *fault)
+/* -1: a running doorstep has it, and knows. Else the exit code; said. */
+static int count_closed(const char *verb, const char *state_dir, int64_t *count)
 {
 	struct queue_report r = { .items = 0 };
-	enum err            e = exists(state_dir) ? queue_verify(state_dir, &r) : ERR_OK;
+	enum queue_place    place = queue_place_of(verb, state_dir);
+	enum err            e = ERR_OK;
 
+	if (place == QUEUE_PLACE_HIDDEN)
+		return EXIT_FAILED;
+	if (place == QUEUE_PLACE_TAKEN)
+		e = queue_verify(state_dir, &r);
 	*count = (int64_t)r.items;
-	*fault = r.fault;
-	return e == ERR_SYNTAX ? ERR_OK : e;
+	if (e == ERR_OK || e == ERR_SYNTAX)
+		return EXIT_OK;
+	return e == ERR_BUSY ? CLI_GO_ON : complain(verb, state_dir, e, &r.fault);
 }
 
 int queue_count_verb(int argc, char **argv)
 {
 	struct ask_where        at = { NULL, NULL };
 	const char             *state_dir = NULL;
-	struct queue_fault      fault = { .text = "" };
 	int64_t                 count = 0;
-	enum err                e = ERR_BUSY;
 	const struct cli_option options[] = {
 		{ "state-dir", "DIR", "look there if doorstep does not run", &state_dir, NULL },
 		ASK_OPTIONS(&at),
@@ -255,13 +279,14 @@ int queue_count_verb(int argc, char **argv)
 	};
 	int done = cli_parse(&cli, argc - 1, argv + 1);
 
+	if (done == CLI_GO_ON && state_dir != NULL) {
+		done = count_closed(cli.name, state_dir, &count);
+		if (done == EXIT_OK)
+			printf("%" PRId64 "\n", count);
+	}
 	if (done != CLI_GO_ON)
 		return done;
-	if (state_dir != NULL)
-		e = count_closed(state_dir, &count, &fault);
-	if (e != ERR_OK && e != ERR_BUSY)
-		return complain(cli.name, state_dir, e, &fault);
-	if (e == ERR_BUSY && !count_running(cli.name, &at, &count))
+	if (!count_running(cli.name, &at, &count))
 		return EXIT_FAILED;
 	printf("%" PRId64 "\n", count);
 	return EXIT_OK;

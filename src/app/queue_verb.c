@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "app/ask.h"
 #include "app/queue_carry_verb.h"
@@ -433,23 +432,20 @@ static void print_report_json(const struct queue_report *r, enum err e)
 	       r->bytes, r->last_sequence, (int)writer_done(&w).len, writer_done(&w).ptr);
 }
 
-static bool exists(const char *state_dir, const char *name)
-{
-	char path[STATE_DIR_MAX + 16];
-
-	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
-	return access(path, F_OK) == 0;
-}
-
 static int verify(const char *state_dir, bool json)
 {
 	struct queue_report r;
 	enum err            e;
 
 	/* checking would make an empty one, and call it whole */
-	if (!exists(state_dir, "queue") && !exists(state_dir, "queue.store")) {
+	switch (queue_place_of("queue verify", state_dir)) {
+	case QUEUE_PLACE_EMPTY:
 		fprintf(stderr, "doorstep queue verify: %s: there is no queue here\n", state_dir);
 		return EXIT_FAILED;
+	case QUEUE_PLACE_HIDDEN:
+		return EXIT_FAILED;
+	case QUEUE_PLACE_TAKEN:
+		break;
 	}
 	memset(&r, 0, sizeof(r));
 	e = queue_verify(state_dir, &r);

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from remote import synapse
-from support.process import wait_until
+from support.process import clean_env, wait_until
 from support.world import SECRET
 from test_sleeping import Night, Origin, answer_all
 from talk import head
@@ -311,6 +312,51 @@ def test_verify(houses, egon):
     gone = house.door.run("queue", "verify", "--config", house.door.config)
     assert gone.returncode == 1 and "there is no queue here" in gone.stderr, gone
     assert not [name for name in os.listdir(house.store) if name.startswith("queue")]
+
+
+def as_nobody(door, *words):
+    user = pwd.getpwnam("nobody").pw_uid
+    return subprocess.run(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", door.program, *words],
+                          capture_output=True, text=True, timeout=30, check=False, env=clean_env())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_what_may_not_be_looked_at_is_not_empty(houses, egon):
+    """Another user than doorstep's asks: nobody is told that nothing is kept."""
+    house = houses()
+    egon.keep()
+    assert not house.door.stop()
+    for words in (["count", "--state-dir", house.store], ["verify", "--config", house.door.config],
+                  ["export", "--state-dir", house.store, "/tmp/never-written"],
+                  ["import", "--state-dir", house.store, "/dev/null"]):
+        done = as_nobody(house.door, "queue", *words)
+        assert done.returncode == 1 and not done.stdout, done
+        assert "Permission denied" in done.stderr, done
+    assert house.door.run("queue", "count", "--state-dir", house.store).stdout == "1\n"
+    assert house.door.run("queue", "count", "--state-dir", "/nowhere/" + "x" * 2000).returncode == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_socket_of_somebody_else(houses):
+    house = houses()
+    for directory in (house.world.directory, house.door.directory):
+        os.chmod(directory, 0o711)
+    done = as_nobody(house.door, "status", "--socket", house.door.control)
+    assert done.returncode == 1 and "Permission denied; run it as root, or as the user of doorstep" in done.stderr, done
+
+
+def test_nothing_is_left_of_a_damaged_store(houses, egon, tmp_path):
+    """What was kept cannot be exported: that is no success, and said with the name of what is left."""
+    house = houses()
+    egon.keep()
+    assert not house.door.stop()
+    with open(os.path.join(house.store, "queue", "data.mdb"), "r+b") as store:
+        store.truncate(5000)
+    done = house.door.run("queue", "export", "--state-dir", house.store, str(tmp_path / "out"))
+    assert done.returncode == 1 and "moved aside" in done.stderr, done
+    assert not os.path.exists(tmp_path / "out")
+    done = house.door.run("queue", "export", "--state-dir", house.store, str(tmp_path / "out"))
+    assert done.returncode == 0 and done.stdout.startswith("nothing is kept in"), done
 
 
 # ---- sleep and wake ----
