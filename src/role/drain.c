@@ -27,6 +27,9 @@ struct rest {
 	msec        until;
 	msec        pause_ms;
 	uint64_t    took;   /* drain->took when it began to fail */
+	uint64_t    item;   /* that fails */
+	msec        since;  /* and when it did so first, on a clock that nobody sets */
+	msec        before; /* for how long it had been tried then */
 	uint64_t    broken; /* the item that the connection ended on */
 	unsigned    breaks; /* in a row */
 	char        server_name[256], origin[256];
@@ -48,8 +51,8 @@ struct delivery {
 	uint64_t             bytes;   /* counted in drain->in_hand */
 	uint64_t             sequence;
 	uint32_t             tries;
-	msec                 tried_ms;
-	bool                 ended; /* the homeserver has said what it says */
+	msec                 tried_ms; /* by the clock on the wall, which may have been set since */
+	bool                 ended;    /* the homeserver has said what it says */
 	char                 server_name[256], origin[256];
 };
 
@@ -143,6 +146,24 @@ static struct rest *rest_of(struct drain *d, const struct delivery *v)
 	return r;
 }
 
+/*
+ * For how long the item of v has failed. Runs before this one are counted by the clock on the wall; for this one
+ * that would be wrong, as a router learns the time some while after its start.
+ */
+static msec rest_failing_ms(struct rest *r, const struct delivery *v)
+{
+	msec now = loop_now(v->drain->o.loop);
+
+	if (r == NULL)
+		return v->tried_ms;
+	if (r->item != v->sequence) {
+		r->item = v->sequence;
+		r->since = now;
+		r->before = v->tried_ms;
+	}
+	return r->before + (now - r->since);
+}
+
 /* Longer each time. */
 static void rest_begin(struct drain *d, const struct delivery *v)
 {
@@ -150,6 +171,7 @@ static void rest_begin(struct drain *d, const struct delivery *v)
 
 	if (r == NULL)
 		return;
+	(void)rest_failing_ms(r, v);
 	r->pause_ms = r->pause_ms == 0 ? PAUSE_MIN_MS : r->pause_ms * 2;
 	if (r->pause_ms > PAUSE_MAX_MS)
 		r->pause_ms = PAUSE_MAX_MS;
@@ -250,11 +272,12 @@ static enum queue_verdict delivery_verdict(struct delivery *v, int status, bool 
 {
 	struct drain      *d = v->drain;
 	struct rest       *r = rest_find(d, str_of(v->server_name), str_of(v->origin));
-	struct drain_try   t = { .status = status, .tries = v->tries, .tried_ms = v->tried_ms };
+	struct drain_try   t = { .status = status, .tries = v->tries };
 	enum queue_verdict verdict;
 
 	if (r == NULL && broke)
 		r = rest_of(d, v);
+	t.tried_ms = rest_failing_ms(r, v);
 	if (r != NULL && (r->broken != v->sequence || !broke))
 		r->breaks = 0;
 	if (r != NULL && broke) {

@@ -65,6 +65,18 @@ static void test_verdict(void **state)
 	}
 }
 
+/* ---- the wall clock: the linker puts this one in front of the loop's (tests/CMakeLists.txt) ---- */
+
+msec __wrap_loop_unix_ms(const struct loop *l);
+
+static msec wall_ms = 1800000000000u;
+
+msec __wrap_loop_unix_ms(const struct loop *l)
+{
+	(void)l;
+	return wall_ms;
+}
+
 /* ---- many lanes ---- */
 
 /* A homeserver that says 401 to all but one origin. */
@@ -333,6 +345,52 @@ static void large_ones_go_alone(void **state)
 	together = 1;
 }
 
+/*
+ * A router without a battery for its clock: NTP sets it three weeks on between two tries. The second 401 is no
+ * reason to set the item aside, for the first one was seconds ago.
+ */
+static void clock_is_set_meanwhile(void **state)
+{
+	struct queue_info info;
+
+	(void)state;
+	keep(1, "bad");
+	drain_open(drain);
+	while (refused == 0)
+		harness_run_for(5);
+	wall_ms += 21 * DAY_MS;
+	for (unsigned i = 0; refused < 3 && i < 2000; i++)
+		harness_run_for(5);
+	assert_int_equal(refused, 3);
+	harness_run_for(5);
+	assert_int_equal(queue_list(queue, 0, true, &info, 1), 0);
+}
+
+/* Tried for a week before a restart, and the clock is as it was: set aside at the first one now. */
+static void earlier_tries_count(void **state)
+{
+	struct queue_info    info;
+	struct queue_options o = { .loop = the_loop, .state_dir = dir, .allow_volatile = true };
+	struct queue_fault   fault = { "", 0 };
+
+	(void)state;
+	keep(1, "bad");
+	drain_open(drain);
+	while (refused == 0)
+		harness_run_for(5);
+	harness_run_for(20);
+	drain_free(drain);
+	queue_close(queue);
+	harness_run_for(1);
+	wall_ms += 7 * DAY_MS;
+	assert_int_equal(queue_open(&o, &queue, &fault), ERR_OK);
+	assert_int_equal(open_drain(0), ERR_OK);
+	drain_open(drain);
+	for (unsigned i = 0; emptied == 0 && i < 200; i++)
+		harness_run_for(5);
+	assert_int_equal(queue_list(queue, 0, true, &info, 1), 1);
+}
+
 /* A reload under which the homeserver moved: whoever drains from then on has what was on its way. */
 static void in_hand_waits_again(void **state)
 {
@@ -369,6 +427,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_ones_go_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_hand_waits_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(clock_is_set_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(earlier_tries_count, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
