@@ -23,12 +23,30 @@ static void endpoint_text(const struct endpoint *ep, char *out, size_t size)
 		snprintf(out, size, "%s", address_text(&ep->address, text));
 }
 
-static void explain_listen(struct house_fault *fault, enum err e, const struct endpoint *ep)
+/* Do we listen there ourselves, on another address with that port, or for others? */
+static bool is_ours(const struct house *h, const struct endpoint *ep)
+{
+	for (struct link *l = h->doorways.next; l != &h->doorways; l = l->next) {
+		const struct endpoint *other = &LIST_ENTRY(l, struct doorway, link)->endpoint;
+
+		if (ep->path[0] != '\0'
+		            ? strcmp(ep->path, other->path) == 0
+		            : other->path[0] == '\0' && other->address.port == ep->address.port)
+			return true;
+	}
+	return false;
+}
+
+static void explain_listen(const struct house *h, struct house_fault *fault, enum err e,
+                           const struct endpoint *ep)
 {
 	char where[128];
 
 	endpoint_text(ep, where, sizeof(where));
-	if (e == ERR_EXISTS)
+	if (e == ERR_EXISTS && is_ours(h, ep))
+		house_explain(fault, "%s is open already, for another purpose: restart doorstep",
+		              where);
+	else if (e == ERR_EXISTS)
 		house_explain(
 			fault,
 			"%s is in use by another program; stop that one or choose another port "
@@ -125,7 +143,7 @@ static enum err doorway_want(struct house *h, enum doorway_kind kind, const stru
 	*d = (struct doorway){ .house = h, .kind = kind, .endpoint = *ep, .wanted = true };
 	e = listener_open(h->loop, ep, on_accept, d, &d->listener);
 	if (e != ERR_OK) {
-		explain_listen(fault, e, ep);
+		explain_listen(h, fault, e, ep);
 		free(d);
 		return e;
 	}

@@ -159,6 +159,17 @@ def test_port_that_is_taken_changes_nothing(world, door, home):
     assert world.peer().ask(get()).status == 200
 
 
+def test_port_that_changes_hands_needs_a_restart(world, home, own_door):
+    """The one who is in the way is this doorstep: nobody is sent to look for another program."""
+    more = ("listen", "more", {"address": world.address(1), "port": "9449"})
+    door = own_door([*world.sections(home), more])
+    door.write_config([*world.sections(home), world.outbound(f"{world.address(1)}:9449")])
+    door.reload(refused=True)
+    [line] = [line for line in door.child.log_text().splitlines() if "serve.reload" in line]
+    assert "is open already, for another purpose: restart doorstep" in line and "another program" not in line
+    assert world.peer(port=9449).ask(get()).status == 200
+
+
 def test_running_request_ends_under_the_old_one(world, door, home):
     """Its homeserver is gone from the configuration, its answer still comes."""
     release = threading.Event()
