@@ -102,6 +102,8 @@ void config_needs(const struct config_document *d, FILE *out)
 	say(out, "state", m->state_dir);
 	say(out, "control", m->control);
 	say(out, "authorities", m->ca_file);
+	if (m->dns.port == 0)
+		say(out, "resolver", "/etc/resolv.conf");
 	say_files(d, out);
 	say_ports(d, out);
 	if (has_sleeper(d))

@@ -5,6 +5,7 @@
  *
  *   enabled 0|1             of config doorstep; the rest follows either way
  *   state DIR, control PATH, authorities PATH (ca_file)
+ *   resolver PATH           the system's resolver configuration, when there is no option dns
  *   credential PATH         each certificate, key and secret file, in the order of the file
  *   read PATH               other files that the process reads itself
  *   socket PATH             unix sockets that it makes for homeservers
