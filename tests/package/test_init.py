@@ -215,6 +215,22 @@ def test_with_ujail_it_is_never_root(home):
         assert os.path.isdir(home.path(folder)) or folder.startswith("/var/run/"), folder
 
 
+def test_the_jail_has_the_resolver_of_the_router(home):
+    """Unless one is given; mounted as it is now, so another one is another shape."""
+    with_ujail(home)
+    home.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+    home.service("start")
+    assert ["/etc/resolv.conf"] not in home.calls("procd_add_jail_mount")
+    home.write("/etc/config/doorstep", config().replace("\toption dns '127.0.0.1:53'\n", ""), 0o600)
+    home.service("reload")
+    assert ["/etc/resolv.conf"] in home.calls("procd_add_jail_mount")
+    home.service("reload")
+    assert home.calls() == [["procd_send_signal", "doorstep", "*", "HUP"]]
+    home.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
+    home.service("reload")
+    assert home.calls("procd_open_instance")
+
+
 def test_without_a_jail_if_so_wished(home):
     with_ujail(home)
     home.write("/etc/config/doorstep", config(more="\nconfig openwrt 'openwrt'\n\toption jail '0'\n"), 0o600)
@@ -274,7 +290,7 @@ def test_reload_of_another_shape(home):
     home.write("/etc/config/doorstep", config(port="8449"), 0o600)
     home.service("reload")
     assert home.calls("procd_open_instance") and not home.calls("procd_send_signal")
-    assert home.params()["file"] == ["/var/run/doorstep/service/shape"]
+    assert home.params()["file"][0] == "/var/run/doorstep/service/shape"
     assert "port 8449" in home.read("/var/run/doorstep/service/shape")
 
 
@@ -284,7 +300,8 @@ def test_reload_of_a_broken_configuration_changes_nothing(home, text):
     before, was = stamps(home), home.read("/var/run/doorstep/service/config")
     home.write("/etc/config/doorstep", text, 0o600)
     done = home.service("reload")
-    assert done.status != 0 and home.calls() == []
+    assert done.status != 0 and not home.calls("procd_open_instance") and not home.calls("procd_send_signal")
+    assert home.calls("procd_close_service") == [["add"]]
     assert stamps(home) == before and home.read("/var/run/doorstep/service/config") == was
     assert "daemon.err" in home.log()
     # and when it is right again, it goes on
@@ -293,11 +310,32 @@ def test_reload_of_a_broken_configuration_changes_nothing(home, text):
     assert home.calls() == [["procd_send_signal", "doorstep", "*", "HUP"]]
 
 
-def test_reload_of_a_disabled_configuration_stops(home):
+def test_another_version_is_another_process(home):
+    """apk runs no script before an upgrade, and procd keeps what it has been told of already."""
+    home.service("start")
+    assert home.params()["file"] == ["/var/run/doorstep/service/shape", "/usr/sbin/doorstep"]
+
+
+def test_reload_of_a_disabled_configuration_ends_the_process(home):
+    """By a service without instances: killing it would take the triggers, and who enables it again would wait."""
     home.service("start")
     home.write("/etc/config/doorstep", config().replace("enabled '1'", "enabled 'off'"), 0o600)
     home.service("reload")
-    assert home.calls("procd_kill") and not home.calls("procd_open_instance")
+    assert not home.calls("procd_open_instance") and not home.calls("procd_kill")
+    assert home.calls("procd_close_service") == [["set"]] and home.calls("procd_add_reload_trigger") == [["doorstep"]]
+    assert home.log().count("disabled") == 1
+    assert "credentials" not in home.names("/var/run/doorstep/service")
+    home.write("/etc/config/doorstep", config(), 0o600)
+    home.service("reload")
+    assert home.calls("procd_open_instance")
+
+
+def test_keys_are_gone_after_the_end(home):
+    home.service("start")
+    home.service("stop")
+    assert home.names("/var/run/doorstep/service") == []
+    home.service("restart")
+    assert home.calls("procd_open_instance") and home.exists("/var/run/doorstep/service/credentials/example.org.key")
 
 
 def test_reload_starts_what_could_not_start(home, authority):
@@ -341,6 +379,20 @@ def test_a_disk_that_is_not_there_yet(home):
     home.service("start")
     assert not home.calls("procd_open_instance") and "not mounted" in home.log()
     assert not home.exists("/mnt/usb/doorstep")
+    home.write("/proc/mounts", "overlayfs:/overlay / overlay rw 0 0\n/dev/sda1 /mnt/usb ext4 rw 0 0\n")
+    home.service("reload")
+    assert home.calls("procd_open_instance"), home.log()
+
+
+def test_a_disk_for_what_runs_already(home):
+    """Nothing changes for the process, not even what it reads when it is started anew; its arrival is waited for."""
+    home.service("start")
+    before = home.read("/var/run/doorstep/service/config")
+    home.write("/etc/config/doorstep", config(main="\toption state_dir '/mnt/usb/doorstep'\n"), 0o600)
+    assert home.service("reload").status != 0 and "not mounted" in home.log()
+    assert home.read("/var/run/doorstep/service/config") == before
+    assert not home.calls("procd_open_instance") and home.calls("procd_close_service") == [["add"]]
+    assert home.calls("procd_add_reload_mount_trigger") == [["/mnt/usb/doorstep"]]
     home.write("/proc/mounts", "overlayfs:/overlay / overlay rw 0 0\n/dev/sda1 /mnt/usb ext4 rw 0 0\n")
     home.service("reload")
     assert home.calls("procd_open_instance"), home.log()

@@ -20,7 +20,7 @@ done
 
 procd_close_service() {
 	record procd_close_service "$@"
-	: > /tmp/running
+	[ "$1" = add ] || : > /tmp/running
 	! grep -q procd_open_instance /tmp/procd || echo doorstep > /tmp/running
 }
 
