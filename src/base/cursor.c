@@ -57,7 +57,6 @@ static void write_u_escape(struct writer *w, unsigned char c)
 	write_bytes(w, esc, sizeof(esc));
 }
 
-/* Bytes above 0x7e are written as escapes of their Latin-1 value: always valid JSON, never a guess. */
 /* Bytes of the UTF-8 sequence in front (RFC 3629, section 4), 0 if there is none. */
 static size_t utf8_sequence(struct str s)
 {
@@ -84,6 +83,7 @@ static size_t utf8_sequence(struct str s)
 	return 0;
 }
 
+/* Bytes that are not UTF-8 become escapes of their Latin-1 value: always valid JSON, never a guess. */
 void write_json_string(struct writer *w, struct str s)
 {
 	write_char(w, '"');

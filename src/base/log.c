@@ -27,16 +27,6 @@ void log_to_system(void)
 	to_system = true;
 }
 
-bool log_level_parse(struct str text, enum log_level *level)
-{
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (str_is(text, names[i])) {
-			*level = (enum log_level)i;
-			return true;
-		}
-	return false;
-}
-
 bool log_start(enum log_level level, const char *event)
 {
 	if (level > current)

@@ -3,7 +3,7 @@
  *
  * Text chosen by a peer is passed as a slice and escaped here, always: a newline in a server name
  * must not forge a line. Never log tokens, signatures, bodies or query strings. error: the
- * operator must act; warn: we coped (rate-limited per event); info: life cycle and one line for each
+ * operator must act; warn: we coped; info: life cycle and one line for each
  * finished request (off by default on small boards); debug: for us.
  *
  *     log_begin(LOG_INFO, "inbound.request") && log_str("peer", peer) && log_num("status", 200) && log_end();
@@ -26,7 +26,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 /* From now on to the system's log (RFC 5424 levels) instead of standard error, without the level's word. */
 void log_to_system(void);
-bool log_level_parse(struct str text, enum log_level *out);
 
 bool log_start(enum log_level level, const char *event); /* use log_begin() */
 /* Levels above the one of Kconfig are not even compiled in. */

@@ -386,12 +386,3 @@ const struct asleep_row *asleep_row_of(enum asleep_endpoint e)
 {
 	return &rows[e];
 }
-
-void asleep_write_refusal(struct writer *w, const struct asleep_refusal *r)
-{
-	write_text(w, "{\"errcode\":");
-	write_json_string(w, str_of(r->errcode));
-	write_text(w, ",\"error\":");
-	write_json_string(w, str_of(r->text));
-	write_char(w, '}');
-}

@@ -166,7 +166,4 @@ const struct asleep_row *asleep_row_of(enum asleep_endpoint e);
 /* A raw segment percent-decoded. What is no escape is copied as it is. */
 void asleep_write_decoded(struct writer *w, struct str segment);
 
-/* {"errcode":...,"error":...} */
-void asleep_write_refusal(struct writer *w, const struct asleep_refusal *r);
-
 #endif

@@ -55,14 +55,6 @@ static bool begin_name(struct writer *w, const struct asleep_row *row, struct st
 	return write_part(w, server_name);
 }
 
-bool snapshot_names_of(enum asleep_endpoint e, struct str server_name, struct writer *w)
-{
-	if (!begin_name(w, asleep_row_of(e), server_name))
-		return false;
-	write_char(w, PART_END);
-	return !w->failed;
-}
-
 static bool is_ours(enum ids_kind kind, struct str id, struct str server_name)
 {
 	struct ids ids;

@@ -57,9 +57,6 @@ bool snapshot_name(const struct snapshot_question *q, struct writer *w);
 bool snapshot_devices_name(struct str server_name, struct str user, struct writer *w);
 bool snapshot_keys_name(struct str server_name, struct str user, struct writer *w);
 
-/* What all names of that endpoint and server_name begin with. */
-bool snapshot_names_of(enum asleep_endpoint e, struct str server_name, struct writer *w);
-
 /* Could the answer to this request be kept, as far as the request goes? */
 bool snapshot_may_take(const struct asleep_row *row, const struct head *request);
 

@@ -580,11 +580,6 @@ bool http_call_reused(const struct http_call *c)
 	return c->reused;
 }
 
-const struct endpoint *http_call_reached(const struct http_call *c)
-{
-	return &c->reached;
-}
-
 const struct head *http_call_answer(const struct http_call *c)
 {
 	return c->has_answer ? &c->answer : NULL;

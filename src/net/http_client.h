@@ -64,7 +64,4 @@ struct str         http_call_peek(struct http_call *c);
 void               http_call_consume(struct http_call *c, size_t n);
 bool               http_call_done(const struct http_call *c); /* all of the body was consumed */
 
-/* For CONNECT-like uses and tests: what was reached. Family 0 for a unix socket. */
-const struct endpoint *http_call_reached(const struct http_call *c);
-
 #endif

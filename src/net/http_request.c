@@ -83,11 +83,6 @@ const struct address *http_request_peer(const struct http_request *r)
 	return &r->conn->peer;
 }
 
-void *http_request_context(const struct http_request *r)
-{
-	return r->conn->context;
-}
-
 struct arena *http_request_arena(struct http_request *r)
 {
 	return &r->arena;
@@ -210,11 +205,6 @@ void http_request_restore(struct http_request *r, struct buf *body)
 	buf_fini(&r->restored);
 	r->restored = *body;
 	buf_init(body, body->max);
-}
-
-uint64_t http_request_body_seen(const struct http_request *r)
-{
-	return r->head.body == BODY_NONE ? 0 : r->body.seen - r->span.len;
 }
 
 void http_request_body_max(struct http_request *r, uint64_t max)

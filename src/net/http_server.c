@@ -36,8 +36,6 @@ static void conn_free(struct http_conn *c)
 	buf_fini(&c->out);
 	if (c->stream != NULL)
 		stream_close(c->stream);
-	if (c->drop_context != NULL)
-		c->drop_context(c->context);
 	list_remove(&c->idle_link);
 	list_remove(&c->link);
 	s->count--;
@@ -57,23 +55,18 @@ void http_conn_flush(struct http_conn *c)
 		buf_rest(&c->out); /* it may be long until there is more to put together */
 }
 
-enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer,
-                          void *context, void (*drop_context)(void *context))
+enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer)
 {
 	struct http_conn *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
 		stream_close(st);
-		if (drop_context != NULL)
-			drop_context(context);
 		return ERR_NOMEM;
 	}
 	c->server = s;
 	c->state = CONN_HEAD;
 	c->stream = st;
 	c->peer = *peer;
-	c->context = context;
-	c->drop_context = drop_context;
 	buf_init(&c->out, CONN_OUT_MAX);
 	deadline_init(&c->deadline, s->loop, on_deadline, c);
 	soon_init(&c->soon, s->loop, conn_pump, c);

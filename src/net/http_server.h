@@ -48,10 +48,8 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_opt
                                     const struct http_handler *h);
 void http_server_set_options(struct http_server *s, const struct http_server_options *o);
 
-/* Begins to serve the stream, which is the server's from now on (closed when memory is gone).
-   context: handed back by http_request_context(), for the caller's use; owned by the caller. */
-enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer,
-                          void *context, void (*drop_context)(void *context));
+/* Begins to serve the stream, which is the server's from now on (closed when memory is gone). */
+enum err http_server_take(struct http_server *s, struct stream *st, const struct address *peer);
 size_t   http_server_connections(const struct http_server *s);
 
 /* Connections whose peer is in the same /32 (IPv4) or /64 (IPv6). */
@@ -75,7 +73,6 @@ typedef void http_wake_fn(void *arg);
 void                  http_request_own(struct http_request *r, http_wake_fn *wake, void *arg);
 const struct head    *http_request_head(const struct http_request *r);
 const struct address *http_request_peer(const struct http_request *r);
-void                 *http_request_context(const struct http_request *r);
 struct arena         *http_request_arena(struct http_request *r);
 
 /* Who looks on while a request's body is taken, whoever takes it. */
@@ -90,7 +87,6 @@ void http_request_tap(struct http_request *r, const struct http_request_tap *tap
 struct str http_request_peek(struct http_request *r);
 void       http_request_consume(struct http_request *r, size_t n);
 bool       http_request_body_done(const struct http_request *r); /* all of it was consumed */
-uint64_t   http_request_body_seen(const struct http_request *r); /* bytes consumed */
 /*
  * Gives back what was consumed, from the first byte of the body: it is peeked at again, as if it had just
  * come. The storage is taken over, *body left empty.

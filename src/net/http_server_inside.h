@@ -38,20 +38,18 @@ struct http_request {
 };
 
 struct http_conn {
-	struct http_server *server;
-	struct link         link;      /* on server->conns */
-	struct link         idle_link; /* on server->idle while CONN_IDLE */
-	enum conn_state     state;
-	bool                in_pump;
-	bool                close_after; /* no further request on this connection */
-	bool                cut;         /* close without farewell */
-	unsigned            served;
-	size_t              lingered;
-	size_t              linger_unsent; /* of the answer, when the deadline was set */
-	struct stream      *stream;
-	struct address      peer;
-	void               *context;
-	void (*drop_context)(void *context);
+	struct http_server  *server;
+	struct link          link;      /* on server->conns */
+	struct link          idle_link; /* on server->idle while CONN_IDLE */
+	enum conn_state      state;
+	bool                 in_pump;
+	bool                 close_after; /* no further request on this connection */
+	bool                 cut;         /* close without farewell */
+	unsigned             served;
+	size_t               lingered;
+	size_t               linger_unsent; /* of the answer, when the deadline was set */
+	struct stream       *stream;
+	struct address       peer;
 	struct http_request *request; /* CONN_HEAD, CONN_REQUEST */
 	struct buf           out;
 	struct deadline      deadline;

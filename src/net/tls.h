@@ -4,9 +4,9 @@
  * All of mbedtls is behind this header; so is all that depends on its version, and the place where
  * an idle connection can be made to hold less.  Both sides give back an ordinary stream.
  *
- * Policy: AEAD with ECDHE only, no renegotiation (who keeps asking for it is left, ERR_TLS), no early data; the peer's certificate must chain
- * to the given authorities and carry the expected name as a subjectAltName (RFC 9525: the common name
- * is not looked at); IP addresses need an iPAddress SAN.
+ * Policy: AEAD with ECDHE only, no renegotiation (who keeps asking for it is left, ERR_TLS), no early
+ * data; the peer's certificate must chain to the given authorities and carry the expected name as a
+ * subjectAltName (RFC 9525: the common name is not looked at); IP addresses need an iPAddress SAN.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H

@@ -105,7 +105,7 @@ static void on_handshake(void *arg, enum err e, struct stream *secure, const cha
 	if (info.resumed)
 		count(COUNT_inbound_handshakes_resumed);
 	visitor_free(v);
-	if (http_server_take(in->server, secure, &peer, NULL, NULL) == ERR_OK)
+	if (http_server_take(in->server, secure, &peer) == ERR_OK)
 		return;
 	gauge_down(GAUGE_inbound_connections_open);
 	inbound_check_full(in);

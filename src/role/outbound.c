@@ -48,7 +48,7 @@ void outbound_accept(void *arg, struct stream *s, const struct address *peer)
 	struct outbound *ob = arg;
 
 	count(COUNT_outbound_connections);
-	if (http_server_take(ob->server, s, peer, NULL, NULL) == ERR_OK)
+	if (http_server_take(ob->server, s, peer) == ERR_OK)
 		gauge_up(GAUGE_outbound_connections_open);
 	outbound_check_full(ob);
 }

@@ -93,7 +93,7 @@ static struct memory_stream *connect_one(void)
 	struct address        from = address_v4(192, 0, 2, 1, 1);
 	struct memory_stream *s = memory_stream_new(w.loop, false);
 
-	assert_int_equal(http_server_take(w.server, &s->base, &from, NULL, NULL), ERR_OK);
+	assert_int_equal(http_server_take(w.server, &s->base, &from), ERR_OK);
 	return s;
 }
 

@@ -218,7 +218,7 @@ static void on_accept(void *arg, struct stream *s, const struct address *peer)
 {
 	struct world *w = arg;
 
-	assert_int_equal(http_server_take(w->server, s, peer, NULL, NULL), ERR_OK);
+	assert_int_equal(http_server_take(w->server, s, peer), ERR_OK);
 }
 
 static void on_guard(void *arg)
