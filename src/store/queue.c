@@ -477,32 +477,43 @@ static void free_leftovers(struct link *list)
 		free(LIST_ENTRY(l, struct leftover, link));
 }
 
-/* Whether they were published or not is known at the next start. */
-static void disown_parts(struct link *ops)
+/*
+ * Of a job that may have begun or not. Whether parts were published is known at the next start; a verdict can be
+ * written twice.
+ */
+static void take_back(struct queue *q)
 {
-	for (struct link *l = ops->next; l != ops; l = l->next) {
+	struct link *l = q->job.ops.next, *next;
+
+	for (; l != &q->job.ops; l = next) {
 		struct op        *op = LIST_ENTRY(l, struct op, link);
 		struct queue_put *p = (struct queue_put *)(void *)op;
 
-		if (op->kind == OP_PUT)
+		next = l->next;
+		if (op->kind == OP_PUT) {
 			p->parts_written = p->parts_in_job = 0;
+		} else if (op->kind == OP_SETTLE) {
+			list_remove(l);
+			list_push_back(&q->settles, l);
+		}
 	}
+	free_ops(&q->job.ops);
+	free_leftovers(&q->job.leftovers);
 }
 
 static void close_now(struct queue *q)
 {
 	if (q->delivering > 0 || q->running)
 		return;
-	disown_parts(&q->job.ops);
+	take_back(q);
 	free_ops(&q->puts);
-	free_ops(&q->settles);
 	free_ops(&q->reads);
 	free_ops(&q->finished);
-	free_ops(&q->job.ops);
-	free_leftovers(&q->job.leftovers);
-	if (queue_group_build_last(q))
+	while (queue_group_build_last(q)) {
 		queue_group_run(q);
-	free_leftovers(&q->job.leftovers);
+		free_ops(&q->job.ops);
+		free_leftovers(&q->job.leftovers);
+	}
 	free_leftovers(&q->leftovers);
 	soon_clear(&q->kick);
 	queue_store_close(&q->store);

@@ -87,7 +87,7 @@ bool queue_is_there(const char *state_dir);
 enum err queue_open(const struct queue_options *o, struct queue **out, struct queue_fault *fault);
 
 /*
- * Slots must have been cancelled. What waits to be written without anybody waiting for it (tries) is
+ * Slots must have been cancelled. What waits to be written without anybody waiting for it (verdicts, tries) is
  * written. A job that runs ends later, from the loop; so run or free the loop after this.
  */
 void queue_close(struct queue *q); /* NULL is fine */

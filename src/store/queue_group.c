@@ -386,6 +386,7 @@ bool queue_group_build(struct queue *q)
 bool queue_group_build_last(struct queue *q)
 {
 	begin(q);
+	take_settles(q);
 	take_leftovers(q);
 	take_states(q);
 	q->job.settling = q->job.count;

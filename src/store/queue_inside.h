@@ -119,7 +119,7 @@ bool queue_group_build(struct queue *q);
 void queue_group_run(struct queue *q);  /* in the job */
 void queue_group_done(struct queue *q); /* results into memory; operations are finished */
 
-/* Only what nobody waits for, at the end. */
+/* Only what nobody waits for, at the end: verdicts, tries, pieces of no use. */
 bool queue_group_build_last(struct queue *q);
 
 /* Which items to read, as they are now; those that are gone are told so. True: there is a job. */

@@ -969,6 +969,33 @@ static void verdicts_of_nobody_are_given_back(void **state)
 	expect_empty("a");
 }
 
+/* The end comes right behind the verdict, before the disk has it or while it is being written. */
+static void verdicts_outlive_their_owner(void **state)
+{
+	struct queue_settle *s = NULL;
+	struct answer        a = { 0 };
+
+	(void)state;
+	for (unsigned turns = 0; turns < 3; turns++) {
+		struct got g;
+
+		assert_int_equal(put("a", "1", turns == 0 ? "x" : turns == 1 ? "y" : "z"), ERR_OK);
+		g = read_first("a");
+		assert_int_equal(g.e, ERR_OK);
+		queue_item_free(g.item);
+		assert_int_equal(queue_settle_start(&s, q, g.info.sequence, QUEUE_DELIVERED,
+		                                    STRL(""), on_put, &a),
+		                 ERR_OK);
+		for (unsigned i = 0; i < turns; i++)
+			harness_run_for(0);
+		queue_settle_cancel(&s);
+		reopen();
+		expect_empty("a");
+	}
+	close_queue();
+	expect_clean(0);
+}
+
 /* What was read and not delivered waits again, and is not offered as if nobody had seen it. */
 static void what_is_given_back_waits_again(void **state)
 {
@@ -1489,6 +1516,44 @@ static void unfinished_writes_are_taken_off(void **state)
 	reopen();
 }
 
+/* The oldest segment rots while it is in use: what was in it is set aside when it is its turn, nothing else. */
+static void rot_of_a_segment_in_use(void **state)
+{
+	struct queue_item  item = item_of("a", "rots", STRL("x"));
+	struct queue_info  info;
+	struct queue_fault fault;
+	char               path[128], id[16];
+	int                fd;
+
+	(void)state;
+	assert_int_equal(put_item(&item, true), ERR_OK);
+	assert_int_equal(put("a", "behind it", "y"), ERR_OK);
+	item = item_of("b", "1", str_span(big, 100000));
+	assert_int_equal(put_item(&item, true), ERR_OK); /* two to a segment */
+	path_in(path, sizeof(path), "queue/journal.00000001");
+	fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "?", 1, 20), 1); /* its head */
+	close(fd);
+	for (unsigned i = 2; i < 20; i++) { /* garbage, so that it is tidied up */
+		assert_int_equal(take("b", item.body, QUEUE_DELIVERED) > 0, true);
+		snprintf(id, sizeof(id), "%u", i);
+		item.transaction_id = str_of(id);
+		assert_int_equal(put_item(&item, true), ERR_OK);
+	}
+	loop_run(the_loop);
+	assert_int_equal(segment_count(".damaged"), 1);
+	assert_int_equal(read_first("a").e, ERR_NOT_FOUND);
+	assert_int_equal(queue_list(q, 0, true, &info, 1), 1);
+	expect_str(info.reason, STRL("damaged on the disk"));
+	assert_int_equal(settle(info.sequence, QUEUE_DROP, ""), ERR_OK);
+	assert_int_equal(put("a", "after it", "z"), ERR_OK);
+	close_queue();
+	assert_int_equal(try_open(&fault), ERR_OK);
+	assert_string_equal(fault.text, "");
+	deliver("a", "z");
+	take("b", item.body, QUEUE_DELIVERED);
+}
+
 /* --- the table --- */
 
 static const enum queue_kind kinds[] = { QUEUE_LMDB, QUEUE_JOURNAL };
@@ -1534,6 +1599,7 @@ int main(int argc, char **argv)
 		JOURNAL(a_disk_that_denies_is_one_that_failed),
 		OPEN(verdicts_of_nobody_are_given_back),
 		OPEN(what_is_given_back_waits_again),
+		OPEN(verdicts_outlive_their_owner),
 		OPEN(bytes_of_origins_have_a_quota),
 		OPEN(strangers_cannot_fill_the_reserve),
 		OPEN(replacing_does_not_leak_quota),
@@ -1562,6 +1628,7 @@ int main(int argc, char **argv)
 		JOURNAL(missing_segments_are_said),
 		JOURNAL(damaged_heads_are_moved_aside),
 		JOURNAL(unfinished_writes_are_taken_off),
+		JOURNAL(rot_of_a_segment_in_use),
 		CLOSED(memory_is_refused),
 		CLOSED(impossible_places_are_said),
 	};
