@@ -355,6 +355,15 @@ def test_what_is_no_longer_needed_is_taken_back(home):
     assert home.names("/var/run/doorstep/service/credentials") == ["example.org.fullchain.crt", "example.org.key"]
 
 
+def test_check_reads_what_the_owner_wrote(home):
+    """Not what runs, which is older as long as the file is broken."""
+    home.service("start")
+    home.write("/etc/config/doorstep", config(main="\toption enabld '1'\n"), 0o600)
+    done = home.run("/etc/init.d/doorstep", "check")
+    assert done.status == 1
+    assert re.search(r"^problem +configuration +.*/etc/config/doorstep.*enabld", done.out, re.M), done
+
+
 # ---- state_dir ----
 
 def test_state_dir_is_made_and_handed_over(home):
