@@ -26,9 +26,9 @@ MUTANTS = [
      "	*slot = p;\n	soon_call(&q->kick);\n	return ERR_OK;",
      "	p->slot = NULL;\n	*slot = NULL;\n	soon_call(&q->kick);\n	done(arg, ERR_OK);\n	return ERR_OK;"),
     ("a failed commit is acknowledged", BOTH, "queue_group.c",
-     "	if (q->job.put_result == ERR_OK)\n		publish(q, p);\n	queue_finish(&p->op, q->job.put_result);",
+     "	if (q->job.put_result == ERR_OK)\n		publish(q, p);\n	queue_finish(&p->op, to_be_told(q->job.put_result));",
      "	publish(q, p);\n	queue_finish(&p->op, ERR_OK);"),
-    ("deleted when it is read, not when it is delivered", BOTH, "queue.c",
+    ("deleted when it is read, not when it is delivered", BOTH, "queue_read.c",
      "	r->op.kind = OP_READ;\n",
      "	r->op.kind = OP_READ;\n	static struct queue_settle *gone;\n"
      "	queue_settle_start(&gone, q, en->sequence, QUEUE_DELIVERED, STRL(\"\"), NULL, NULL);\n"),
