@@ -27,10 +27,23 @@ static void passage_deny(struct passage *p, enum err e)
 	passage_answer(p, status, errcode, text);
 }
 
+/* Whoever hands over now: a reload may have given the domain another homeserver meanwhile. */
+static struct reception *reception_now(const struct passage *p)
+{
+	const struct passage_ground  *g = p->ground;
+	const struct domain_settings *d =
+		settings_domain(g->settings, str_of(p->domain->server_name));
+	struct reception *r = NULL;
+
+	if (d != NULL && d->homeserver != NULL)
+		r = g->reception(g->arg, d->homeserver);
+	return r == NULL ? p->reception : r;
+}
+
 static void on_deposit(void *arg, enum deposit_result r, enum err e, unsigned parts)
 {
 	struct passage   *p = arg;
-	struct reception *reception = p->reception;
+	struct reception *reception = reception_now(p);
 
 	if (r == DEPOSIT_GONE) {
 		passage_gone(p, e);

@@ -1116,6 +1116,23 @@ def test_a_homeserver_moves_under_a_delivery(nights, world, egon):
     assert [request.target.decode() for request in other.requests if request.method == b"PUT"] == sent
 
 
+def test_a_homeserver_moves_under_an_arrival(nights, world, egon):
+    """A transaction began under the earlier configuration; its homeserver is elsewhere when it has come."""
+    night = nights()
+    other = world.server((8, 8008), answer_all)
+    target = egon.name_next()
+    request = egon.request(target, egon.body("slow"))
+    with egon.peer() as peer:
+        peer.send(request[:-10])
+        night.door.wait_gauge("inbound_requests_open", 1)
+        night.sections[2][2]["url"] = world.url_of(other)
+        reload_with(night)
+        wait_until("the other one to be found", lambda: "from=draining to=awake" in night.log())
+        peer.send(request[-10:])
+        assert_kept(peer.response())
+    wait_until("it", lambda: [request for request in other.requests if request.target == target.encode()])
+
+
 def test_state_dir_is_mended(nights, world, egon):
     """Nothing was kept for want of a directory; a reload with a better one, and it is."""
     night = nights(main={"state_dir": os.path.join(world.write("no-directory", "a file"), "sub")})
