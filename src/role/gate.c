@@ -142,14 +142,10 @@ enum key_kind { KEY_ADDRESS = 'a', KEY_ORIGIN = 'o', KEY_CLAIM = 'c' };
 
 static uint64_t key_of(const struct gate *g, enum key_kind kind, struct str a, struct str b)
 {
-	char          letter = (char)kind;
-	struct str    texts[] = { { &letter, 1 }, a, b };
-	uint8_t       hash[SIGNING_SHA256_BYTES];
-	struct reader r = reader_over(str_span(hash, sizeof(hash)));
-	uint64_t      key;
+	char       letter = (char)kind;
+	struct str texts[] = { { &letter, 1 }, a, b };
+	uint64_t   key = signing_short_hash(g->salt, texts, 3);
 
-	signing_salted_hash(g->salt, texts, 3, hash);
-	key = read_u64(&r);
 	return key == 0 ? 1 : key;
 }
 

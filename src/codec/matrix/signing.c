@@ -8,6 +8,7 @@ _Static_assert(SIGNING_SIG_BYTES == crypto_sign_BYTES, "RFC 8032 5.1.6");
 _Static_assert(sizeof(((struct signing_pair *)0)->secret) == crypto_sign_SECRETKEYBYTES,
                "seed and public key");
 _Static_assert(SIGNING_SHA256_BYTES == crypto_hash_sha256_BYTES, "FIPS 180-4");
+_Static_assert(SIGNING_SALT_BYTES >= crypto_shorthash_KEYBYTES, "SipHash");
 
 /* Public keys that are refused. */
 static const char *const known_bad[] = {
@@ -99,6 +100,12 @@ void signing_sha256(struct str bytes, uint8_t out[SIGNING_SHA256_BYTES])
 	crypto_hash_sha256(out, bytes_of(bytes), bytes.len);
 }
 
+static void bytes_of_length(size_t n, uint8_t out[4])
+{
+	for (int i = 3; i >= 0; i--, n >>= 8)
+		out[i] = (uint8_t)n;
+}
+
 void signing_salted_hash(const uint8_t salt[SIGNING_SALT_BYTES], const struct str *texts,
                          size_t count, uint8_t out[SIGNING_SHA256_BYTES])
 {
@@ -107,13 +114,35 @@ void signing_salted_hash(const uint8_t salt[SIGNING_SALT_BYTES], const struct st
 	crypto_hash_sha256_init(&st);
 	crypto_hash_sha256_update(&st, salt, SIGNING_SALT_BYTES);
 	for (size_t i = 0; i < count; i++) {
-		uint8_t len[4] = { (uint8_t)(texts[i].len >> 24), (uint8_t)(texts[i].len >> 16),
-			           (uint8_t)(texts[i].len >> 8), (uint8_t)texts[i].len };
+		uint8_t len[4];
 
+		bytes_of_length(texts[i].len, len);
 		crypto_hash_sha256_update(&st, len, sizeof(len));
 		crypto_hash_sha256_update(&st, bytes_of(texts[i]), texts[i].len);
 	}
 	crypto_hash_sha256_final(&st, out);
+}
+
+uint64_t signing_short_hash(const uint8_t salt[SIGNING_SALT_BYTES], const struct str *texts,
+                            size_t count)
+{
+	uint8_t       hash[SIGNING_SHA256_BYTES];
+	struct reader r = reader_over(str_span(hash, sizeof(hash)));
+	char          text[512];
+	struct writer w = writer_over(text, sizeof(text));
+
+	for (size_t i = 0; i < count; i++) {
+		uint8_t len[4];
+
+		bytes_of_length(texts[i].len, len);
+		write_bytes(&w, len, sizeof(len));
+		write_str(&w, texts[i]);
+	}
+	if (w.failed)
+		signing_salted_hash(salt, texts, count, hash);
+	else
+		crypto_shorthash(hash, bytes_of(writer_done(&w)), writer_done(&w).len, salt);
+	return read_u64(&r);
 }
 
 /* Hashes of equal length are compared, so that lengths are not told either. */

@@ -178,6 +178,26 @@ static void hashes(void **state)
 	assert_true(str_is(writer_done(&w), "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos"));
 }
 
+/* The value: SipHash-2-4 under the key 00..0f of 00000001 "a" 00000002 "bc", its bytes in order. */
+static void hashes_in_short(void **state)
+{
+	static char    filler[600];
+	uint8_t        salt[SIGNING_SALT_BYTES];
+	struct str     texts[] = { STR("a"), STR("bc") }, other[] = { STR("ab"), STR("c") };
+	struct str     whole = { filler, sizeof(filler) }, less = { filler, sizeof(filler) - 1 };
+	const uint64_t expected = 0xd6c130909ed1d9c9ull;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(salt); i++)
+		salt[i] = (uint8_t)i;
+	assert_true(signing_short_hash(salt, texts, 2) == expected);
+	assert_true(signing_short_hash(salt, other, 2) != expected);
+	assert_true(signing_short_hash(salt, &whole, 1) == signing_short_hash(salt, &whole, 1));
+	assert_true(signing_short_hash(salt, &whole, 1) != signing_short_hash(salt, &less, 1));
+	salt[0]++;
+	assert_true(signing_short_hash(salt, texts, 2) != expected);
+}
+
 static void compares_secrets(void **state)
 {
 	(void)state;
@@ -210,6 +230,7 @@ int main(void)
 		cmocka_unit_test(refuses_a_second_spelling_of_s),
 		cmocka_unit_test(reads_keys_and_signatures),
 		cmocka_unit_test(hashes),
+		cmocka_unit_test(hashes_in_short),
 		cmocka_unit_test(compares_secrets),
 		cmocka_unit_test(random_and_wipe),
 	};
