@@ -207,69 +207,122 @@ static const struct asleep_row rows[ASLEEP_ENDPOINT_COUNT] = {
 enum method { GET = 1 << 0, PUT = 1 << 1, POST = 1 << 2, OPTIONS = 1 << 3, ANY = 0xff };
 
 /*
- * The first that fits counts. A segment of a pattern is text (alternatives parted by "|"), "*" for
- * any one segment that is not empty, or "**" for all the rest.
+ * Of the patterns under one path the first that fits counts, then those under the next path are looked
+ * at. A segment is text, "*" for any one that is not empty, or "**" for all the rest, even if there is
+ * none.
  */
-static const struct pattern {
+struct pattern {
 	uint8_t              methods;
 	enum asleep_endpoint endpoint;
 	const char          *path;
-} patterns[] = {
-	{ ANY, ASLEEP_WELL_KNOWN, "/.well-known/matrix/**" },
+};
 
-	{ GET, ASLEEP_KEY_SERVER, "/_matrix/key/v2/server" },
-	{ GET, ASLEEP_KEY_SERVER, "/_matrix/key/v2/server/*" }, /* with a key id, until v1.6 */
-	{ GET, ASLEEP_KEY_QUERY, "/_matrix/key/v2/query/*" },
-	{ GET, ASLEEP_KEY_QUERY, "/_matrix/key/v2/query/*/*" }, /* ditto */
-	{ POST, ASLEEP_KEY_QUERY, "/_matrix/key/v2/query" },
-	{ ANY, ASLEEP_KEY_OTHER, "/_matrix/key/**" },
+static const struct pattern federation_v1[] = {
+	{ PUT, ASLEEP_SEND, "send/*" },
+	{ GET, ASLEEP_VERSION, "version" },
+	{ GET, ASLEEP_EVENT, "event/*" },
+	{ GET, ASLEEP_EVENT_AUTH, "event_auth/*/*" },
+	{ GET, ASLEEP_STATE, "state/*" },
+	{ GET, ASLEEP_STATE_IDS, "state_ids/*" },
+	{ GET, ASLEEP_BACKFILL, "backfill/*" },
+	{ POST, ASLEEP_MISSING_EVENTS, "get_missing_events/*" },
+	{ GET, ASLEEP_TIMESTAMP_TO_EVENT, "timestamp_to_event/*" },
+	{ GET, ASLEEP_MAKE_JOIN, "make_join/*/*" },
+	{ PUT, ASLEEP_SEND_JOIN, "send_join/*/*" }, /* until v1.18 */
+	{ GET, ASLEEP_MAKE_KNOCK, "make_knock/*/*" },
+	{ PUT, ASLEEP_SEND_KNOCK, "send_knock/*/*" },
+	{ GET, ASLEEP_MAKE_LEAVE, "make_leave/*/*" },
+	{ PUT, ASLEEP_SEND_LEAVE, "send_leave/*/*" }, /* ditto */
+	{ PUT, ASLEEP_INVITE, "invite/*/*" },
+	{ PUT, ASLEEP_THIRD_PARTY_INVITE, "exchange_third_party_invite/*" },
+	{ PUT | POST, ASLEEP_ONBIND, "3pid/onbind" }, /* both are seen */
+	{ GET | POST, ASLEEP_PUBLIC_ROOMS, "publicRooms" },
+	{ GET, ASLEEP_HIERARCHY, "hierarchy/*" },
+	{ GET, ASLEEP_PROFILE, "query/profile" },
+	{ GET, ASLEEP_DIRECTORY, "query/directory" },
+	{ GET, ASLEEP_QUERY_OTHER, "query/*" },
+	{ GET, ASLEEP_USER_DEVICES, "user/devices/*" },
+	{ POST, ASLEEP_KEYS_QUERY, "user/keys/query" },
+	{ POST, ASLEEP_KEYS_CLAIM, "user/keys/claim" },
+	{ GET, ASLEEP_USERINFO, "openid/userinfo" },
+	{ GET, ASLEEP_MEDIA_DOWNLOAD, "media/download/*" },
+	{ GET, ASLEEP_MEDIA_THUMBNAIL, "media/thumbnail/*" },
+};
 
-	{ PUT, ASLEEP_SEND, "/_matrix/federation/v1/send/*" },
-	{ GET, ASLEEP_VERSION, "/_matrix/federation/v1/version" },
-	{ GET, ASLEEP_EVENT, "/_matrix/federation/v1/event/*" },
-	{ GET, ASLEEP_EVENT_AUTH, "/_matrix/federation/v1/event_auth/*/*" },
-	{ GET, ASLEEP_STATE, "/_matrix/federation/v1/state/*" },
-	{ GET, ASLEEP_STATE_IDS, "/_matrix/federation/v1/state_ids/*" },
-	{ GET, ASLEEP_BACKFILL, "/_matrix/federation/v1/backfill/*" },
-	{ POST, ASLEEP_MISSING_EVENTS, "/_matrix/federation/v1/get_missing_events/*" },
-	{ GET, ASLEEP_TIMESTAMP_TO_EVENT, "/_matrix/federation/v1/timestamp_to_event/*" },
-	{ GET, ASLEEP_MAKE_JOIN, "/_matrix/federation/v1/make_join/*/*" },
-	{ PUT, ASLEEP_SEND_JOIN, "/_matrix/federation/v1|v2/send_join/*/*" }, /* v1 until v1.18 */
-	{ GET, ASLEEP_MAKE_KNOCK, "/_matrix/federation/v1/make_knock/*/*" },
-	{ PUT, ASLEEP_SEND_KNOCK, "/_matrix/federation/v1/send_knock/*/*" },
-	{ GET, ASLEEP_MAKE_LEAVE, "/_matrix/federation/v1/make_leave/*/*" },
-	{ PUT, ASLEEP_SEND_LEAVE, "/_matrix/federation/v1|v2/send_leave/*/*" }, /* ditto */
-	{ PUT, ASLEEP_INVITE, "/_matrix/federation/v1|v2/invite/*/*" },
-	{ PUT, ASLEEP_THIRD_PARTY_INVITE, "/_matrix/federation/v1/exchange_third_party_invite/*" },
-	{ PUT | POST, ASLEEP_ONBIND, "/_matrix/federation/v1/3pid/onbind" }, /* both are seen */
-	{ GET | POST, ASLEEP_PUBLIC_ROOMS, "/_matrix/federation/v1/publicRooms" },
-	{ GET, ASLEEP_HIERARCHY, "/_matrix/federation/v1/hierarchy/*" },
-	{ GET, ASLEEP_HIERARCHY, "/_matrix/federation/unstable/org.matrix.msc2946/hierarchy/*" },
-	{ GET, ASLEEP_PROFILE, "/_matrix/federation/v1/query/profile" },
-	{ GET, ASLEEP_DIRECTORY, "/_matrix/federation/v1/query/directory" },
-	{ GET, ASLEEP_QUERY_OTHER, "/_matrix/federation/v1/query/*" },
-	{ GET, ASLEEP_USER_DEVICES, "/_matrix/federation/v1/user/devices/*" },
-	{ POST, ASLEEP_KEYS_QUERY, "/_matrix/federation/v1/user/keys/query" },
-	{ POST, ASLEEP_KEYS_CLAIM, "/_matrix/federation/v1|unstable/user/keys/claim" },
-	{ GET, ASLEEP_USERINFO, "/_matrix/federation/v1/openid/userinfo" },
-	{ GET, ASLEEP_MEDIA_DOWNLOAD, "/_matrix/federation/v1/media/download/*" },
-	{ GET, ASLEEP_MEDIA_THUMBNAIL, "/_matrix/federation/v1/media/thumbnail/*" },
-	{ GET, ASLEEP_COMPLEXITY, "/_matrix/federation/unstable/rooms/*/complexity" },
-	{ POST, ASLEEP_POLICY_SIGN, "/_matrix/policy/v1/sign" },
-	{ POST, ASLEEP_POLICY_SIGN, "/_matrix/policy/unstable/org.matrix.msc4284/sign" },
-	{ ANY, ASLEEP_FEDERATION_OTHER, "/_matrix/federation/**" },
-	{ ANY, ASLEEP_FEDERATION_OTHER, "/_matrix/policy/**" },
+static const struct pattern federation[] = {
+	{ PUT, ASLEEP_SEND_JOIN, "v2/send_join/*/*" },
+	{ PUT, ASLEEP_SEND_LEAVE, "v2/send_leave/*/*" },
+	{ PUT, ASLEEP_INVITE, "v2/invite/*/*" },
+	{ GET, ASLEEP_HIERARCHY, "unstable/org.matrix.msc2946/hierarchy/*" },
+	{ POST, ASLEEP_KEYS_CLAIM, "unstable/user/keys/claim" },
+	{ GET, ASLEEP_COMPLEXITY, "unstable/rooms/*/complexity" },
+	{ ANY, ASLEEP_FEDERATION_OTHER, "**" },
+};
 
-	{ OPTIONS, ASLEEP_CLIENT_PREFLIGHT, "/_matrix/media|client/**" },
-	{ OPTIONS, ASLEEP_CLIENT_PREFLIGHT, "/_synapse/client/**" },
-	{ GET, ASLEEP_OLD_DOWNLOAD, "/_matrix/media/r0|v1|v3/download/*/*" },
-	{ GET, ASLEEP_OLD_DOWNLOAD, "/_matrix/media/r0|v1|v3/download/*/*/*" },
-	{ GET, ASLEEP_OLD_THUMBNAIL, "/_matrix/media/r0|v1|v3/thumbnail/*/*" },
-	{ ANY, ASLEEP_MEDIA_OTHER, "/_matrix/media/**" },
-	{ GET, ASLEEP_CLIENT_VERSIONS, "/_matrix/client/versions" },
-	{ ANY, ASLEEP_CLIENT, "/_matrix/client/**" },
-	{ ANY, ASLEEP_CLIENT_PAGE, "/_matrix/static|consent/**" },
-	{ ANY, ASLEEP_CLIENT_PAGE, "/_synapse/client/**" },
+static const struct pattern policy[] = {
+	{ POST, ASLEEP_POLICY_SIGN, "v1/sign" },
+	{ POST, ASLEEP_POLICY_SIGN, "unstable/org.matrix.msc4284/sign" },
+	{ ANY, ASLEEP_FEDERATION_OTHER, "**" },
+};
+
+static const struct pattern key[] = {
+	{ GET, ASLEEP_KEY_SERVER, "v2/server" },
+	{ GET, ASLEEP_KEY_SERVER, "v2/server/*" }, /* with a key id, until v1.6 */
+	{ GET, ASLEEP_KEY_QUERY, "v2/query/*" },
+	{ GET, ASLEEP_KEY_QUERY, "v2/query/*/*" }, /* ditto */
+	{ POST, ASLEEP_KEY_QUERY, "v2/query" },
+	{ ANY, ASLEEP_KEY_OTHER, "**" },
+};
+
+static const struct pattern client[] = {
+	{ OPTIONS, ASLEEP_CLIENT_PREFLIGHT, "**" },
+	{ GET, ASLEEP_CLIENT_VERSIONS, "versions" },
+	{ ANY, ASLEEP_CLIENT, "**" },
+};
+
+static const struct pattern media[] = {
+	{ OPTIONS, ASLEEP_CLIENT_PREFLIGHT, "**" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "r0/download/*/*" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "r0/download/*/*/*" },
+	{ GET, ASLEEP_OLD_THUMBNAIL, "r0/thumbnail/*/*" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "v1/download/*/*" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "v1/download/*/*/*" },
+	{ GET, ASLEEP_OLD_THUMBNAIL, "v1/thumbnail/*/*" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "v3/download/*/*" },
+	{ GET, ASLEEP_OLD_DOWNLOAD, "v3/download/*/*/*" },
+	{ GET, ASLEEP_OLD_THUMBNAIL, "v3/thumbnail/*/*" },
+	{ ANY, ASLEEP_MEDIA_OTHER, "**" },
+};
+
+static const struct pattern well_known[] = { { ANY, ASLEEP_WELL_KNOWN, "**" } };
+
+static const struct pattern page[] = { { ANY, ASLEEP_CLIENT_PAGE, "**" } };
+
+static const struct pattern synapse_client[] = {
+	{ OPTIONS, ASLEEP_CLIENT_PREFLIGHT, "**" },
+	{ ANY, ASLEEP_CLIENT_PAGE, "**" },
+};
+
+#define UNDER(path, patterns)                                          \
+	{                                                              \
+		path, patterns, sizeof(patterns) / sizeof(patterns[0]) \
+	}
+
+static const struct {
+	const char           *path;
+	const struct pattern *patterns;
+	size_t                count;
+} groups[] = {
+	UNDER("_matrix/federation/v1", federation_v1),
+	UNDER("_matrix/federation", federation),
+	UNDER("_matrix/client", client),
+	UNDER("_matrix/media", media),
+	UNDER("_matrix/key", key),
+	UNDER("_matrix/policy", policy),
+	UNDER("_matrix/static", page),
+	UNDER("_matrix/consent", page),
+	UNDER("_synapse/client", synapse_client),
+	UNDER(".well-known/matrix", well_known),
 };
 
 /* The byte at the head of *s, percent-decoded, which is taken off. *s is not empty. */
@@ -293,56 +346,57 @@ void asleep_write_decoded(struct writer *w, struct str segment)
 		write_char(w, take_decoded(&segment));
 }
 
-static bool is_text(struct str segment, struct str text)
+/* One segment; both move on behind it. */
+static bool text_fits(const char **text, struct str *path)
 {
-	while (segment.len > 0 && text.len > 0) {
-		if (take_decoded(&segment) != text.ptr[0])
+	while (**text != '\0' && **text != '/') {
+		if (path->len == 0 || path->ptr[0] == '/' || take_decoded(path) != **text)
 			return false;
-		text = str_from(text, 1);
+		++*text;
 	}
-	return segment.len == 0 && text.len == 0;
+	return path->len == 0 || path->ptr[0] == '/';
 }
 
-static bool is_one_of(struct str segment, struct str alternatives)
+/* A pattern and the head of *path, of which the rest is left: empty, or from a slash on. */
+static bool pattern_fits(const char *pattern, struct str *path, struct asleep_match *out)
 {
-	while (alternatives.len > 0) {
-		size_t bar = str_find(alternatives, '|');
+	for (;; pattern++) {
+		struct str got;
 
-		if (is_text(segment, str_head(alternatives, bar)))
+		if (pattern[0] == '*' && pattern[1] == '*')
+			return path->len = 0, true;
+		if (path->len == 0)
+			return false;
+		*path = str_from(*path, 1); /* the slash */
+		if (pattern[0] == '*') {
+			got = str_head(*path, str_find(*path, '/'));
+			if (got.len == 0)
+				return false;
+			out->args[out->arg_count++] = got;
+			*path = str_from(*path, got.len);
+			pattern++;
+		} else if (!text_fits(&pattern, path)) {
+			return false;
+		}
+		if (*pattern == '\0')
 			return true;
-		alternatives = str_from(alternatives, bar + 1);
+	}
+}
+
+/* True: out->endpoint is what it is. */
+static bool group_has(const struct pattern *p, size_t count, uint8_t wanted, struct str path,
+                      struct asleep_match *out)
+{
+	for (; count > 0; count--, p++) {
+		struct str rest = path;
+
+		out->arg_count = 0;
+		if ((p->methods & wanted) && pattern_fits(p->path, &rest, out) && rest.len == 0) {
+			out->endpoint = p->endpoint;
+			return true;
+		}
 	}
 	return false;
-}
-
-/* Up to the next slash, which is taken off too. */
-static struct str take_segment(struct str *rest)
-{
-	size_t     slash = str_find(*rest, '/');
-	struct str segment = str_head(*rest, slash);
-
-	*rest = slash < rest->len ? str_from(*rest, slash + 1) : (struct str){ NULL, 0 };
-	return segment;
-}
-
-/* Both without the slash in front; rest.ptr is NULL behind the last segment. */
-static bool pattern_fits(struct str pattern, struct str rest, struct asleep_match *out)
-{
-	out->arg_count = 0;
-	while (pattern.ptr != NULL) {
-		struct str want = take_segment(&pattern), got;
-
-		if (str_is(want, "**"))
-			return true;
-		if (rest.ptr == NULL)
-			return false;
-		got = take_segment(&rest);
-		if (str_is(want, "*") && got.len > 0)
-			out->args[out->arg_count++] = got;
-		else if (str_is(want, "*") || !is_one_of(got, want))
-			return false;
-	}
-	return rest.ptr == NULL;
 }
 
 static uint8_t method_of(struct str method)
@@ -363,21 +417,21 @@ void asleep_find(struct str method, struct str target, struct asleep_match *out)
 {
 	struct str path = str_head(target, str_find(target, '?'));
 	uint8_t    wanted = method_of(method);
-	bool       rooted = path.len > 0 && path.ptr[0] == '/';
+	size_t     i, count = sizeof(groups) / sizeof(groups[0]);
 
-	path = str_from(path, 1);
+	if (path.len > 0 && path.ptr[0] != '/')
+		path.len = 0;
 	if (path.len > 0 && path.ptr[path.len - 1] == '/')
 		path.len--;
 	*out = (struct asleep_match){ .endpoint = ASLEEP_NOWHERE };
-	for (size_t i = 0; rooted && i < sizeof(patterns) / sizeof(patterns[0]); i++) {
-		const struct pattern *p = &patterns[i];
+	for (i = 0; i < count; i++) {
+		struct str rest = path;
 
-		if ((p->methods & wanted) && pattern_fits(str_of(p->path + 1), path, out)) {
-			out->endpoint = p->endpoint;
+		if (pattern_fits(groups[i].path, &rest, out) &&
+		    group_has(groups[i].patterns, groups[i].count, wanted, rest, out))
 			break;
-		}
 	}
-	if (out->endpoint == ASLEEP_NOWHERE)
+	if (i == count)
 		out->arg_count = 0;
 	out->row = &rows[out->endpoint];
 }

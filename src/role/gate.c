@@ -28,10 +28,10 @@ struct gate {
 
 /* What the head says. */
 struct look {
-	const struct settings *settings;
-	struct asleep_match    match;
-	struct str             origin; /* claimed; empty: none */
-	bool                   unreadable;
+	const struct settings     *settings;
+	const struct asleep_match *match;
+	struct str                 origin; /* claimed; empty: none */
+	bool                       unreadable;
 };
 
 /* ---- the owner's word ---- */
@@ -80,7 +80,7 @@ static bool is_invite(const struct look *l, struct str path)
 	struct writer           w = writer_over(room, sizeof(room));
 	struct str              rest;
 
-	if (l->match.endpoint == ASLEEP_INVITE)
+	if (l->match->endpoint == ASLEEP_INVITE)
 		return true;
 	if (!str_starts(path, prefix))
 		return false;
@@ -172,8 +172,7 @@ static void look_at(struct look *l, struct http_request *r)
 	struct xmatrix_lines lines;
 	enum err             e;
 
-	asleep_find(h->method_text, h->path, &l->match);
-	if (!may_be_signed(l->match.row))
+	if (!may_be_signed(l->match->row))
 		return;
 	e = xmatrix_collect(h, http_request_arena(r), &lines);
 	if (e == ERR_OK)
@@ -188,7 +187,7 @@ static void look_for_token(struct gate_visit *v, const struct look *l,
 	const struct head *h = http_request_head(r);
 	struct str         texts[2] = { str_of(d->server_name), { "", 0 } };
 
-	if (l->match.row->auth != ASLEEP_AUTH_TOKEN ||
+	if (l->match->row->auth != ASLEEP_AUTH_TOKEN ||
 	    !client_token_find(h, http_request_arena(r), &texts[1]))
 		return;
 	ledger_mark(v->gate->tokens, texts, 2, &v->token);
@@ -267,10 +266,11 @@ void gate_leave(struct gate_visit *v)
 }
 
 enum gate_word gate_enter(struct gate_visit *v, const struct settings *s,
-                          const struct domain_settings *d, struct http_request *r)
+                          const struct domain_settings *d, const struct asleep_match *match,
+                          struct http_request *r)
 {
 	const struct address *peer = http_request_peer(r);
-	struct look           l = { .settings = s, .origin = STR("") };
+	struct look           l = { .settings = s, .match = match, .origin = STR("") };
 	enum gate_word        w;
 
 	if (v->gate == NULL)
@@ -280,7 +280,7 @@ enum gate_word gate_enter(struct gate_visit *v, const struct settings *s,
 	if (w != GATE_GO)
 		return refused(w);
 	look_for_token(v, &l, d, r);
-	v->proves_claim = l.match.row->auth == ASLEEP_AUTH_XMATRIX;
+	v->proves_claim = match->row->auth == ASLEEP_AUTH_XMATRIX;
 	if (l.origin.len > 0)
 		v->claim = key_of(v->gate, KEY_CLAIM, l.origin, network_of(peer));
 	if (is_public(peer))

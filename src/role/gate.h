@@ -113,9 +113,10 @@ void gate_visit_init(struct gate_visit *v, struct gate *g, struct loop *l, deadl
                      void *arg);
 void gate_leave(struct gate_visit *v); /* at any time */
 
-/* After the head, before the body. */
+/* After the head, before the body. match: what the request is. */
 enum gate_word gate_enter(struct gate_visit *v, const struct settings *s,
-                          const struct domain_settings *d, struct http_request *r);
+                          const struct domain_settings *d, const struct asleep_match *match,
+                          struct http_request *r);
 
 /* Does it come from where its origin was verified lately (3. above)? Without a gate: all do. */
 bool gate_is_verified(const struct gate_visit *v);

@@ -377,10 +377,8 @@ static bool lacks_length(const struct passage *p, const struct head *h)
 /* The gate let it pass. */
 static void passage_pass(void *arg)
 {
-	struct passage    *p = arg;
-	const struct head *h = http_request_head(p->request);
+	struct passage *p = arg;
 
-	asleep_find(h->method_text, h->path, &p->match);
 	if (p->reception == NULL)
 		passage_answers_go(p);
 	else
@@ -390,6 +388,7 @@ static void passage_pass(void *arg)
 static void passage_enter(struct passage *p)
 {
 	struct passage_ground     *g = p->ground;
+	const struct head         *h = http_request_head(p->request);
 	const struct gate_refusal *no;
 	enum gate_word             w;
 
@@ -399,7 +398,8 @@ static void passage_enter(struct passage *p)
 		p->reception = g->reception(g->arg, p->domain->homeserver);
 	if (p->reception != NULL)
 		reception_keep(p->reception);
-	w = gate_enter(&p->visit, p->settings, p->domain, p->request);
+	asleep_find(h->method_text, h->path, &p->match);
+	w = gate_enter(&p->visit, p->settings, p->domain, &p->match, p->request);
 	if (w == GATE_GO) {
 		passage_pass(p);
 	} else if (w != GATE_WAIT) {

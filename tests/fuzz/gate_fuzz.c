@@ -85,8 +85,11 @@ static bool claims_denied(struct http_request *r)
 static enum gate_word enter(struct gate *g, struct loop *l, struct http_request *r,
                             struct gate_visit *v)
 {
+	struct asleep_match match;
+
+	asleep_find(r->head.method_text, r->head.path, &match);
 	gate_visit_init(v, g, l, NULL, NULL);
-	return gate_enter(v, &settings, &domain, r);
+	return gate_enter(v, &settings, &domain, &match, r);
 }
 
 static void check_word(enum gate_word w, struct http_request *r)

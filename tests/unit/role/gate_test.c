@@ -121,8 +121,11 @@ static void on_turn(void *arg)
 
 static enum gate_word enter(struct gate_visit *v, struct http_request *r)
 {
+	struct asleep_match match;
+
+	asleep_find(r->head.method_text, r->head.path, &match);
 	gate_visit_init(v, gate, loop, on_turn, NULL);
-	return gate_enter(v, &settings, &domain, r);
+	return gate_enter(v, &settings, &domain, &match, r);
 }
 
 /* A visit that ends with this status; 0: without an answer. */
@@ -520,11 +523,13 @@ static void without_a_gate(void **state)
 {
 	struct http_request r;
 	struct gate_visit   v;
+	struct asleep_match match;
 
 	(void)state;
 	request_init(&r, "GET", SYNC);
+	asleep_find(r.head.method_text, r.head.path, &match);
 	gate_visit_init(&v, NULL, loop, on_turn, NULL);
-	assert_int_equal(gate_enter(&v, &settings, &domain, &r), GATE_GO);
+	assert_int_equal(gate_enter(&v, &settings, &domain, &match, &r), GATE_GO);
 	gate_answered(&v, 200);
 	gate_verified(&v);
 	assert_false(gate_is_client(&v));
