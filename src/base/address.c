@@ -348,9 +348,11 @@ enum err address_parse_cidr(struct str text, struct cidr *out)
 
 bool address_in_cidr(const struct address *a, const struct cidr *r)
 {
-	struct address m = masked(a, r->bits);
+	size_t   whole = r->bits / 8;
+	unsigned part = 0xffu & (0xff00u >> r->bits % 8);
 
-	return address_same_ip(&m, &r->base);
+	return a->family == r->base.family && memcmp(a->ip, r->base.ip, whole) == 0 &&
+		(part == 0 || ((a->ip[whole] ^ r->base.ip[whole]) & part) == 0);
 }
 
 void address_write_cidr(struct writer *w, const struct cidr *r)
