@@ -147,25 +147,33 @@ static void call_broken(struct http_call *c, enum err e, const char *fault)
 		call_fail(c, e, fault);
 }
 
-static void call_hold(struct http_call *c)
+/* Keeps what is about to be sent; returns it. The first of it, often all, is not copied: the bytes change hands. */
+static struct str call_hold(struct http_call *c)
 {
-	if (!c->held_complete)
-		return;
-	if (buf_add(&c->held, buf_str(&c->out)) != ERR_OK) {
+	struct buf none = c->held;
+
+	if (c->held_complete && buf_len(&c->held) == 0) {
+		c->held = c->out;
+		c->out = none;
+		return buf_str(&c->held);
+	}
+	if (c->held_complete && buf_add(&c->held, buf_str(&c->out)) != ERR_OK) {
 		c->held_complete = false;
 		buf_fini(&c->held);
 	}
+	return buf_str(&c->out);
 }
 
 void http_call_flush(struct http_call *c)
 {
-	enum err e;
+	struct str bytes;
+	enum err   e;
 
 	if (c->state != CALL_TALKING || buf_len(&c->out) == 0)
 		return;
-	call_hold(c);
+	bytes = call_hold(c);
 	deadline_in(&c->deadline, c->options.response_head_ms);
-	e = stream_write(c->kept->stream, buf_str(&c->out));
+	e = stream_write(c->kept->stream, bytes);
 	buf_take(&c->out, buf_len(&c->out)); /* what may be sent again is held */
 	if (c->sent_end || stream_room(c->kept->stream) == 0)
 		buf_rest(&c->out);
