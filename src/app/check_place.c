@@ -11,6 +11,7 @@
 
 #include "app/check.h"
 #include "app/words.h"
+#include "store/deaths.h"
 #include "store/place.h"
 
 enum { FREE_LEAST = 1024 * 1024 };
@@ -100,6 +101,12 @@ void check_state_dir(struct check *c)
 			"state_dir",
 			"%s is in memory: what is kept there ends with the power, so nothing is "
 			"acknowledged early; choose a folder on flash or a disk, such as /srv/doorstep",
+			dir);
+	else if (deaths_too_many_in(dir))
+		check_say(
+			c, CHECK_PROBLEM, "state_dir",
+			"doorstep died too often while it opened or read %s, so it is left alone and "
+			"nothing is kept; see 'doorstep queue verify', then restart doorstep",
 			dir);
 	else if (access(path, W_OK) != 0)
 		check_say(c, CHECK_PROBLEM, "state_dir", "%s cannot be written to: %s", path,

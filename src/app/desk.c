@@ -126,6 +126,7 @@ static void run_status(void *arg, const struct tree_node *question, struct contr
 		.uptime_ms = loop_now(d->loop) - d->started_at,
 		.settings = house_settings(d->house),
 		.queue = house_queue(d->house),
+		.is_shut = house_is_shut(d->house),
 		.tls = house_tls(d->house),
 		.sleeper = sleeper_of,
 		.arg = d->house,
@@ -258,7 +259,12 @@ static struct queue *asked_queue(const struct desk *d, struct control_reply *r)
 {
 	struct queue *q = house_queue(d->house);
 
-	if (q == NULL)
+	if (q == NULL && house_is_shut(d->house))
+		control_refuse(r,
+		               "state_dir is left alone: doorstep died too often while it "
+		               "opened or read it; see 'doorstep queue verify', then restart "
+		               "doorstep");
+	else if (q == NULL)
 		control_refuse(
 			r,
 			"nothing is kept: no homeserver sleeps, or there is no state_dir that "

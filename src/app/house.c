@@ -35,6 +35,11 @@ struct queue *house_queue(const struct house *h)
 	return h->queue;
 }
 
+bool house_is_shut(const struct house *h)
+{
+	return h->is_shut;
+}
+
 /* ---- shared things ---- */
 
 static enum err load_tls_server(struct house *h, const struct settings *s,
@@ -124,6 +129,8 @@ void house_refresh(struct house *h)
 {
 	h->policy.own = h->own;
 	h->policy.own_count = interfaces_addresses(h->own, OWN_ADDRESSES_MAX);
+	if (!h->is_shut && loop_now(h->loop) - h->opened_at >= DEATHS_SOUND_MS)
+		deaths_forget(h->deaths);
 }
 
 static void apply_policy(struct house *h, const struct settings *s)
@@ -168,11 +175,15 @@ static void save_resolution(void *arg, struct str name, struct str bytes, uint64
 static enum err open_cache(struct house *h, const struct settings *s)
 {
 	struct cache_options o = { .loop = h->loop,
-		                   .state_dir = s->state_dir,
+		                   .state_dir = h->is_shut ? NULL : s->state_dir,
 		                   .bytes = s->limits.cache_bytes,
 		                   .memory_bytes = s->limits.memory_class * CACHE_PER_CLASS_BYTES };
+	enum err             e;
 
-	return cache_open(&o, &h->cache);
+	deaths_opening(h->deaths);
+	e = cache_open(&o, &h->cache);
+	deaths_opened(h->deaths);
+	return e;
 }
 
 static struct http_pool_options pool_options(struct house *h, const struct limit_settings *l)
@@ -259,12 +270,15 @@ enum err house_open(struct loop *l, struct settings *s, house_bound_fn *bound, v
 	if (h == NULL)
 		return ERR_NOMEM;
 	h->loop = l;
+	h->opened_at = loop_now(l);
 	h->settings = settings_keep(s);
 	list_init(&h->neighbours);
 	list_init(&h->doorways);
 	e = house_doorways_bind(h, s, fault);
 	if (e == ERR_OK && bound != NULL)
 		e = bound(arg, fault);
+	if (e == ERR_OK)
+		house_look_back(h, s);
 	if (e == ERR_OK)
 		e = open_shared(h, s, fault);
 	if (e == ERR_OK)
@@ -428,6 +442,7 @@ void house_close(struct house *h)
 	tls_server_drop(h->tls_server);
 	if (h->tls_client != NULL)
 		tls_client_drop(h->tls_client);
+	deaths_close(h->deaths);
 	settings_drop(h->settings);
 	free(h);
 }

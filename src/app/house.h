@@ -43,8 +43,9 @@ void house_refresh(struct house *h);
 const struct settings *house_settings(const struct house *h);
 
 /* For the owner's commands; good until the next reload. */
-struct queue            *house_queue(const struct house *h); /* NULL: nothing is kept */
-const struct tls_server *house_tls(const struct house *h);   /* NULL: nothing listens */
+struct queue *house_queue(const struct house *h); /* NULL: nothing is kept */
+bool house_is_shut(const struct house *h); /* ditto, state_dir is left alone (store/deaths.h) */
+const struct tls_server *house_tls(const struct house *h); /* NULL: nothing listens */
 struct reception        *house_reception(
 	       const struct house *h, const struct homeserver_settings *hs); /* NULL: it does not sleep */
 

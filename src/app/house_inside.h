@@ -16,6 +16,7 @@
 #include "role/resolver.h"
 #include "role/upstream.h"
 #include "store/cache.h"
+#include "store/deaths.h"
 
 enum { OWN_ADDRESSES_MAX = 64 };
 
@@ -62,7 +63,10 @@ struct house {
 	struct keyring       *keyring;
 	struct verifier      *verifier;
 	struct answers       *answers;
-	struct queue         *queue; /* NULL: nothing is acknowledged early */
+	struct queue         *queue;   /* NULL: nothing is acknowledged early */
+	struct deaths        *deaths;  /* of earlier processes, by what is in state_dir */
+	bool                  is_shut; /* there were too many: state_dir is left alone */
+	msec                  opened_at;
 	struct gate          *gate;
 	struct inbound       *inbound;
 	struct link           neighbours, doorways;
@@ -105,6 +109,7 @@ void     house_inbound_full(void *house, bool full);
 
 /* ---- house_keep.c ---- */
 
+void     house_look_back(struct house *h, const struct settings *s); /* what state_dir did */
 enum err house_open_keys(struct house *h, const struct settings *s); /* and the queue */
 void     house_follow_queue(struct house *h, const struct settings *s);
 void     house_say_stranded(const struct house *h, const struct settings *s);

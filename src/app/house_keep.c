@@ -38,8 +38,11 @@ static void open_queue(struct house *h, const struct settings *s)
 	struct queue_fault   fault = { .text = "" };
 	enum err             e = ERR_UNSUPPORTED;
 
-	if (s->state_dir != NULL)
+	if (s->state_dir != NULL) {
+		deaths_opening(h->deaths);
 		e = queue_open(&o, &h->queue, &fault);
+		deaths_opened(h->deaths);
+	}
 	if (e != ERR_OK)
 		log_say(LOG_ERROR, "serve.queue",
 		        "deliveries are not kept while a homeserver is away: %s",
@@ -51,6 +54,24 @@ static void open_queue(struct house *h, const struct settings *s)
 		        "%llu bytes that a power cut left unfinished were taken off; nothing "
 		        "acknowledged was among them",
 		        (unsigned long long)fault.cut_bytes);
+}
+
+/*
+ * Nothing is kept then, as without state_dir: who delivers while the homeserver is away is refused, and tries
+ * again. What is in state_dir waits for the owner.
+ */
+void house_look_back(struct house *h, const struct settings *s)
+{
+	if (s->state_dir == NULL)
+		return;
+	h->deaths = deaths_open(s->state_dir);
+	h->is_shut = deaths_too_many(h->deaths);
+	if (h->is_shut)
+		log_say(LOG_ERROR, "serve.shut",
+		        "doorstep died %d times while it opened or read %s: the folder is left alone, "
+		        "nothing is kept, and deliveries are refused while a homeserver is away; see "
+		        "'doorstep queue verify' and 'doorstep queue export', then restart doorstep",
+		        DEATHS_MAX, s->state_dir);
 }
 
 /* What was acknowledged is never given up in silence. */
@@ -86,7 +107,8 @@ void house_follow_queue(struct house *h, const struct settings *s)
 
 	if (h->queue != NULL)
 		follow_queue_options(h, s);
-	else if (house_has_sleeper(s) || (s->state_dir != NULL && queue_is_there(s->state_dir)))
+	else if (!h->is_shut &&
+	         (house_has_sleeper(s) || (s->state_dir != NULL && queue_is_there(s->state_dir))))
 		open_queue(h, s);
 	if (h->queue == NULL || house_has_sleeper(s))
 		return;

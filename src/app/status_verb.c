@@ -102,6 +102,9 @@ static void print_sleep(const struct tree_node *root)
 	for (; n != NULL; n = tree_next(n))
 		print_homeserver(n);
 	print_queue(tree_get(root, "queue"));
+	if (ask_flag(root, "shut"))
+		printf("queue     shut: doorstep died too often while it opened or read state_dir, so "
+		       "nothing is kept;\n          see 'doorstep queue verify', then restart doorstep\n");
 }
 
 static void print_gauges(const struct tree_node *root)

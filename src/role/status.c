@@ -248,6 +248,7 @@ enum err status_write(const struct status_source *s, struct buf *out)
 	add_domains(t, root, s);
 	add_homeservers(t, root, s);
 	add_queue(t, root, s);
+	tree_add_bool(t, root, "shut", s->is_shut);
 	add_counters(t, root);
 	add_causes(t, root);
 	add_gauges(t, root);

@@ -13,6 +13,7 @@
  *                  "held":0,"probes":7,"packets":0,"packet_error":null}],
  *  "queue":{"kind":"lmdb","waiting":2,"parked":0,"bytes":4096,"bytes_max":8388608,"disk_bytes":n,
  *           "disk_max":n,"oldest_unix_ms":n,"stranded":0,"put":n,"delivered":n,"refused":n,"failed":n,"damaged":n},
+ *  "shut":false,
  *  "counters":{name:n}, "causes":{name:{slug:n}}, "gauges":{name:{"used":n,"limit":n,"peak":n}}}
  *
  * certificate_until_unix: when the first of the certificates for its host names ends, null: there is none.
@@ -26,6 +27,9 @@
  * disk_bytes: of the file. oldest_unix_ms: arrival of the oldest that waits, null: none does. stranded: waiting
  * items that nobody hands over (stranded.h); then stranded_name and stranded_why, of the oldest. put to damaged:
  * items since the start.
+ *
+ * shut: state_dir is left alone, because doorstep died too often while it opened or read it (store/deaths.h); queue
+ * is null then.
  *
  * Of causes only those that have occurred are listed. Nothing in it is secret, but names and addresses
  * of the home network are: it is for the owner.
@@ -48,7 +52,8 @@ struct status_source {
 	msec                     uptime_ms;
 	const struct settings   *settings;
 	const struct queue      *queue; /* NULL: nothing is kept */
-	const struct tls_server *tls;   /* NULL: nothing listens */
+	bool                     is_shut;
+	const struct tls_server *tls; /* NULL: nothing listens */
 	/* NULL: it is not watched */
 	const struct sleeper *(*sleeper)(void *arg, const struct homeserver_settings *hs);
 	void *arg;

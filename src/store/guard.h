@@ -12,4 +12,10 @@
 /* For the whole process. */
 void guard_install(void);
 
+/*
+ * The end is noted, too: this digit is written to fd at that place (deaths.h). A negative fd: no longer. Not
+ * while something else could die of a mapping.
+ */
+void guard_note(int fd, int at, char digit);
+
 #endif

@@ -613,6 +613,111 @@ def test_its_store_is_cut_under_it(nights, egon, origins):
     night.wait_delivered([target])
 
 
+def contents(folder):
+    found = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as file:
+                found[os.path.join(path, name)] = file.read()
+    return found
+
+
+def is_shut(night):
+    """It runs, keeps nothing, says so wherever it is asked, and leaves the queue as it is."""
+    log = night.log()
+    assert log.count("error serve.shut: doorstep died 3 times while it opened or read " + night.state_dir) == 1, log
+    document = night.door.status()
+    assert document["shut"] is True and document["queue"] is None
+    assert "queue     shut: doorstep died too often" in night.door.run("status", "--socket", night.door.control).stdout
+    refused = night.door.run("queue", "list", "--socket", night.door.control)
+    assert refused.returncode == 1 and "state_dir is left alone" in refused.stderr
+    check = night.door.run("check", "--config", night.door.config).stdout
+    assert "died too often" in check, check
+    return True
+
+
+def comes_back(night, egon):
+    """Started again in good order it tries once more."""
+    night.restart(signal.SIGTERM)
+    night.wait_state("awake" if night.is_on else "asleep")
+    assert night.door.status()["shut"] is False and night.door.status()["queue"] is not None
+
+
+def test_its_store_kills_it_again_and_again(nights, egon):
+    """The third time it dies of a mapping that was cut; then it runs without, and senders keep what they have."""
+    night = nights(program=release_executable())
+    data = os.path.join(night.state_dir, "queue", "data.mdb")
+    for count in range(3):
+        if count:
+            night.begin()
+            night.wait_state("asleep")
+        egon.keep("lost with the file")
+        egon.keep("this one, too")
+        os.truncate(data, 8192)
+        with egon.peer() as peer:
+            peer.send(egon.request(egon.name_next(), egon.body("not acknowledged")))
+            with pytest.raises(Cut):
+                peer.response()
+        assert night.door.child.wait() == 1
+        assert "error store.shrunk: " in night.log()
+    before = contents(os.path.join(night.state_dir, "queue"))
+    night.begin()
+    night.wait_state("asleep")
+    assert is_shut(night)
+    assert_error(egon.send("not now")[1], 503)
+    night.wake()
+    night.wait_awake()
+    target, response = egon.send("to the homeserver itself")
+    assert response.status == 200
+    night.wait_delivered([target])
+    assert contents(os.path.join(night.state_dir, "queue")) == before
+    night.sleep()
+    comes_back(night, egon)
+    assert "aside" in night.log()
+    target = egon.keep("kept again")
+    night.home.requests.clear()
+    night.wake()
+    night.wait_delivered([target])
+
+
+def test_opening_its_store_kills_it_again_and_again(nights, egon):
+    """A file that is no file: it hangs while it opens it, until somebody kills it."""
+    night = nights()
+    targets = [egon.keep("kept"), egon.keep("and kept")]
+    night.door.child.signal(signal.SIGTERM)
+    assert night.door.child.wait() == 0
+    data, away = os.path.join(night.state_dir, "queue", "data.mdb"), os.path.join(night.state_dir, "kept")
+    deaths = os.path.join(night.state_dir, "queue.deaths")
+    assert not os.path.exists(deaths), "all is forgotten at a good end"
+    os.rename(data, away)
+    os.mkfifo(data)
+    for count in range(3):
+        night.door.child.start()
+        wait_until("it to open the queue", lambda wanted=str(count + 1): os.path.exists(deaths) and
+                   open(deaths, encoding="ascii").read().endswith(wanted) and
+                   "queue/lock" in opened(night.door.child.pid))
+        night.door.child.signal(signal.SIGKILL)
+        assert night.door.child.wait() == -signal.SIGKILL
+    night.begin()
+    night.wait_state("asleep")
+    assert is_shut(night)
+    os.remove(data)
+    os.rename(away, data)
+    verified = night.door.run("queue", "verify", "--config", night.door.config)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    exported = night.door.run("queue", "export", "--config", night.door.config, night.world.path("exported"))
+    assert exported.returncode == 0 and "2" in exported.stdout, exported.stdout + exported.stderr
+    comes_back(night, egon)
+    night.wake()
+    night.wait_delivered(targets)
+
+
+def opened(pid):
+    """What it has open, in one text."""
+    folder = f"/proc/{pid}/fd"
+    return " ".join(os.readlink(os.path.join(folder, number)) for number in os.listdir(folder))
+
+
 def test_killed_while_handing_over(nights, egon):
     night, held = nights(), threading.Event()
     sent = [egon.keep(f"number {number}") for number in range(3)]
