@@ -91,7 +91,8 @@ const struct option option_table[] = {
 	{ MAIN(enabled), OPTION_FLAG, FIELD(main_options, enabled), .def = "0",
 	  .help = "0: `serve` says so and ends at once with success." },
 	{ MAIN(state_dir), OPTION_FILE, FIELD(main_options, state_dir),
-	  .help = "Directory for what is kept across restarts. Absent: nothing is kept." },
+	  .help = "Directory for what is kept across restarts. Absent: nothing is kept. Another one "
+	          "counts from the next start on; what is in the earlier one does not move by itself." },
 	{ MAIN(control), OPTION_FILE, FIELD(main_options, control), 0, 107,
 	  .help = "Unix socket for `doorstep status`. Absent: none." },
 	{ MAIN(log_level), OPTION_CHOICE, FIELD(main_options, log_level), .def = "info",
