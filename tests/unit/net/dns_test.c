@@ -48,6 +48,26 @@ static void put_many(struct writer *w, const char *name, unsigned count)
 		put_a(w, name, 60, i);
 }
 
+/* Aliases of which this server does not know the end. */
+static const struct {
+	const char *name, *target;
+	uint32_t    ttl_s;
+} far[] = {
+	{ "far1.test", "far2.test", 50 },   { "far2.test", "far3.test", 30 },
+	{ "ring1.test", "ring2.test", 50 }, { "ring2.test", "ring1.test", 50 },
+	{ "lost.test", "silent.test", 50 },
+};
+
+static unsigned put_far(struct writer *w, const char *name)
+{
+	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++)
+		if (strcmp(name, far[i].name) == 0) {
+			put_alias(w, name, far[i].ttl_s, far[i].target);
+			return 1;
+		}
+	return 0;
+}
+
 /* Flags, counts and records for the name; false: no answer at all. */
 static bool compose(struct writer *w, const char *name, unsigned type, bool over_tcp)
 {
@@ -57,7 +77,10 @@ static bool compose(struct writer *w, const char *name, unsigned type, bool over
 
 	if (strncmp(name, "silent", 6) == 0)
 		return false;
-	if (strcmp(name, "servfail.test") == 0) {
+	answers = put_far(&r, name);
+	if (answers > 0) {
+		/* nothing else */
+	} else if (strcmp(name, "servfail.test") == 0) {
 		flags |= SERVFAIL;
 	} else if (strcmp(name, "refused.test") == 0) {
 		flags |= REFUSED;
@@ -302,6 +325,40 @@ static void finds(void **state)
 	assert_int_equal(got.outcome, DNS_FOUND);
 	assert_int_equal(got.ttl_s, 20);
 	assert_int_equal(got.records.address[0].ip[3], 3);
+}
+
+static void aliases_are_followed_by_asking_again(void **state)
+{
+	(void)state;
+	ask("far1.test", DNS_A, 5000);
+	assert_int_equal(got.outcome, DNS_FOUND);
+	assert_int_equal(got.count, 1);
+	assert_int_equal(got.ttl_s, 30); /* of the shortest alias */
+	assert_int_equal(atomic_load(&queries), 3);
+	ask("ring1.test", DNS_A, 5000);
+	assert_int_equal(got.outcome, DNS_FAILED);
+	assert_string_equal(got.why, "long chain of aliases");
+	assert_int_equal(atomic_load(&queries), 3 + 9);
+}
+
+/* Time and place stay those of the one question. */
+static void aliases_end_with_their_question(void **state)
+{
+	(void)state;
+	ask("lost.test", DNS_A, 100);
+	assert_int_equal(got.outcome, DNS_FAILED);
+	assert_string_equal(got.why, "timeout");
+	assert_int_equal(atomic_load(&queries), 2);
+	for (size_t i = 1; i <= 4; i++)
+		assert_int_equal(dns_query_start(&query[i], dns, "ring1.test", DNS_A, 5000, on_done,
+		                                 &query[i]),
+		                 ERR_OK);
+	harness_run_for(2);
+	for (size_t i = 1; i <= 4; i++)
+		dns_query_cancel(&query[i]);
+	ends = 0;
+	ask("host.test", DNS_A, 5000);
+	assert_int_equal(got.outcome, DNS_FOUND);
 }
 
 static void absence_is_told_apart(void **state)
@@ -566,6 +623,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(finds),
+		T(aliases_are_followed_by_asking_again),
+		T(aliases_end_with_their_question),
 		T(absence_is_told_apart),
 		T(failure_is_not_absence),
 		T(truncation_is_asked_again_over_tcp),
